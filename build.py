@@ -25,15 +25,23 @@ COMMANDS = {
     "bench": (
         "benchmarks.",
         (
-            "measure: bench speed CLIP, bench accuracy [FOLDER], bench strength FOLDER, "
+            "measure: bench speed CLIP, bench encoders CLIP, bench accuracy [FOLDER], bench strength FOLDER, "
             "bench identity FOLDER, bench plates FOLDER, bench recogniser PACKAGE FOLDER"
         ),
     ),
 }
-BENCHMARKS = ("accuracy", "identity", "plates", "recogniser", "speed", "strength")
+BENCHMARKS = ("accuracy", "encoders", "identity", "plates", "recogniser", "speed", "strength")
 ON_REQUEST = {"ensemble": ("ensemble", "five")}
 """Presets whose weights and packages are fetched only for commands that name them, by one of these names."""
-NEED_TEST_PACKAGES = ("test", "lint", "demo", "bench accuracy")
+NEED_BPY = ("test", "lint", "package", "library", "bench strength")
+"""Commands that always use Blender as a Python package."""
+NEED_BLENDER = ("bench speed",)
+"""Commands that use Blender, unless an option skips it: the application if they are given one, or else the package."""
+SKIP_BLENDER = {"--no-blender", "--analysis-only"}
+NEED_TEST_PACKAGES = ("test", "lint")
+NEED_PORTRAIT = ("demo", "bench accuracy")
+SHORTEST = {"--blender": "--ble", "--save-blend": "--save-b", "--renderer": "--ren"}
+"""The options that decide whether Blender is needed -> the shortest beginning by which argparse recognises them."""
 NEED_WEIGHTS = ("blur", "test", "demo", "bench", "package")
 
 
@@ -52,12 +60,18 @@ def main() -> int:
             return 2
         name += " " + arguments[0]
         module += arguments.pop(0)
+    missing = [blender for blender in _list_values(arguments, "--blender") if not os.access(blender, os.X_OK)]
+    if missing:
+        # Before anything is installed for it.
+        print("--blender {}: there is no such program.".format(missing[0]), file=sys.stderr)
+        return 2
     try:
         asked = _list_asked_presets(name, arguments)
         python = environment.ensure_environment(
             ROOT,
-            with_bpy=not _names_blender(arguments),
+            with_bpy=_needs_bpy(name, arguments),
             with_tests=name in NEED_TEST_PACKAGES,
+            with_portrait=name in NEED_PORTRAIT,
             with_mediapipe=bool(asked),
         )
         if command in NEED_WEIGHTS and not {"-h", "--help"} & set(arguments):
@@ -110,8 +124,31 @@ def _list_asked_models(command: str, arguments: list[str]) -> list[str]:
     return ["dlib_resnet"] * bool(people) + ["lpd_yunet"] * plates
 
 
-def _names_blender(arguments: list[str]) -> bool:
-    return any(argument == "--blender" or argument.startswith("--blender=") for argument in arguments)
+def _needs_bpy(command: str, arguments: list[str]) -> bool:
+    """Whether the environment must have Blender as a Python package.
+
+    Plain files are covered without Blender. Where a wrong option makes this uncertain, the command itself rejects it.
+    """
+    if command in NEED_BPY:
+        return True
+    needs_blender = (
+        (command in NEED_BLENDER and not SKIP_BLENDER & set(arguments))
+        or bool(_list_values(arguments, "--save-blend"))
+        or "blender" in _list_values(arguments, "--renderer")
+    )
+    return needs_blender and not _list_values(arguments, "--blender")
+
+
+def _list_values(arguments: list[str], option: str) -> list[str]:
+    """The values of an option of SHORTEST as argparse reads them; "" for a value that is missing."""
+    if "--" in arguments:
+        arguments = arguments[: arguments.index("--")]
+    values = []
+    for argument, following in zip(arguments, [*arguments[1:], ""]):
+        name, equals, value = argument.partition("=")
+        if option.startswith(name) and name.startswith(SHORTEST[option]):
+            values.append(value if equals else following)
+    return values
 
 
 def _hand_over(command: list[str]) -> int:

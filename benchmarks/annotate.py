@@ -13,8 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from blender_faceblur.core.types import Picture
+
 from .annotations import read_dense
-from .pictures import COLOURS, Picture, crop_face, lay_out, read_frames
+from .pictures import COLOURS, crop_face, lay_out, read_frames
 
 _ROWS = 6
 

@@ -11,8 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from blender_faceblur.core.types import Picture
+
 from .obscuring import SPREAD, draw_cover, imitate, to_levels, to_linear
-from .portraits import FACE_PX, TILE_PX, Picture
+from .portraits import FACE_PX, TILE_PX
 
 _NOISE = 0.01
 """Noise power as a share of the signal's power, for Wiener's filter."""

@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from blender_faceblur.core.cover.keyframes import HANDLE, opacity_spans, simplify
+from blender_faceblur.core.cover.keyframes import HANDLE, simplify
 from blender_faceblur.core.document.tracks_file import read_document
 from blender_faceblur.core.types import Ellipse, FaceBlurError, Keyframe, TrackDocument
 from blender_faceblur.sources import open_source
-from blender_faceblur.worker.client import build_request, finish_job
+from blender_faceblur.worker.client import AnalysisOptions, build_request, finish_job
 from tools.environment import build_variables, ensure_tool
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,7 +90,7 @@ class TracksCover:
         self.notes = list(self.document.notes)
         self.tracks, self.doubts = len(self.document.tracks), len(self.document.review_items)
         self._keyed = [
-            (track.name, opacity_spans(track), simplify(track, self.document.margin, (self.width, self.height)))
+            (track.name, track.covered_spans(), simplify(track, self.document.margin, (self.width, self.height)))
             for track in self.document.tracks
         ]
 
@@ -212,7 +212,7 @@ def analyse(clip: Path, preset: str) -> tuple[TrackDocument, float]:
         output = Path(folder) / "tracks.json"
         began = time.monotonic()
         try:
-            finish_job(build_request(clip, output, preset), lambda *_: None)
+            finish_job(build_request(clip, output, AnalysisOptions(preset)), lambda *_: None)
         except FaceBlurError as error:
             raise FaceBlurError(f"{clip.name}: {error}") from error
         return read_document(output), time.monotonic() - began

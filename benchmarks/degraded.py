@@ -12,13 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from blender_faceblur.core.types import Ellipse
+from blender_faceblur.core.types import Ellipse, Picture
 from blender_faceblur.sources import open_source
 from tools.film import FaceTruth, write_film
 
 from .annotations import TrueFace, Truth
-
-Picture = NDArray[np.uint8]
 
 ROLL_DEG = 25.0
 _CRF, _HARD_CRF = 12, 40

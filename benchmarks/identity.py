@@ -37,7 +37,7 @@ from blender_faceblur.core.people.similarity import (
     list_coexisting_pairs,
 )
 from blender_faceblur.core.types import Ellipse, FaceBlurError, Track, TrackDocument
-from blender_faceblur.worker.client import Request, build_embed_request, build_request, finish_job
+from blender_faceblur.worker.client import AnalysisOptions, Request, build_embed_request, build_request, finish_job
 from blender_faceblur.worker.embedding import FaceEmbedder
 from blender_faceblur.worker.protocol import Message, SourceRef, TrackEmbedding
 
@@ -181,7 +181,7 @@ def watch(clip: Path, name: str) -> WatchedFilm:
     """Analyse a film as the command does, with embeddings."""
     with tempfile.TemporaryDirectory(prefix="faceblur-bench-") as place:
         tracks = Path(place) / "tracks.json"
-        embeddings = _collect(build_request(clip, tracks, recognise=True))
+        embeddings = _collect(build_request(clip, tracks, AnalysisOptions(recognise=True)))
         return WatchedFilm(name, read_document(tracks), embeddings)
 
 
@@ -494,7 +494,7 @@ def measure_visits(folder: Path, films: int) -> bool:
                     faces[(2 * number + part) * CELLS : (2 * number + part + 1) * CELLS] for part in (0, 1)
                 )
                 visits = write_visits(clip, scene_faces, others, length, number)
-                embeddings = {_WHEN[0]: _collect(build_request(clip, tracks, recognise=True))}
+                embeddings = {_WHEN[0]: _collect(build_request(clip, tracks, AnalysisOptions(recognise=True)))}
                 document = read_document(tracks)
                 request = build_embed_request(SourceRef.of(clip, fingerprint=document.source.fingerprint), tracks)
                 embeddings[_WHEN[1]] = _collect(request)

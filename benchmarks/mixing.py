@@ -17,11 +17,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from blender_faceblur.core.types import Picture
 from blender_faceblur.detectors import get_detector
 from blender_faceblur.detectors.base import FaceDetector
 from blender_faceblur.files.paths import get_model_path
-
-Picture = NDArray[np.uint8]
 
 SIZE, COLUMNS, ROWS, FRAMES, VISIT_FRAMES, RATE = (1280, 720), 3, 2, 90, 150, Fraction(25)
 CELLS = COLUMNS * ROWS

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from blender_faceblur.core.cover.effects import BLUR, MOSAIC
 from blender_faceblur.core.detection.settings import DEFAULT_MARGIN
-from blender_faceblur.core.types import Ellipse, Evidence, Sample, SourceInfo, Track, TrackDocument
+from blender_faceblur.core.types import Ellipse, Evidence, Picture, Sample, SourceInfo, Track, TrackDocument
 
-from .portraits import FACE_HEIGHT, FACE_PX, TILE_PX, Picture, compute_middle
+from .portraits import FACE_HEIGHT, FACE_PX, TILE_PX, compute_middle
 
 Linear = NDArray[np.float32]
 

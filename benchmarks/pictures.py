@@ -7,9 +7,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from blender_faceblur.core.types import Ellipse
+from blender_faceblur.core.types import Ellipse, Picture
 from blender_faceblur.sources import open_source
 
 from .annotations import CLEAR, HARD, IGNORE, TrueFace, Truth
@@ -18,8 +17,6 @@ from .scoring import ALLOWED, Score, draw_ellipse
 
 COLOURS = {CLEAR: (0, 255, 0), HARD: (0, 200, 255), IGNORE: (160, 160, 160)}
 _MOST, _TILE, _COLUMNS = 24, 300, 6
-
-Picture = NDArray[np.uint8]
 
 
 def read_frames(clip: Path, wanted: set[int]) -> dict[int, Picture]:

@@ -105,7 +105,7 @@ def measure(folder: Path, every: int) -> Tally:
             began = time.process_time()
             table = ObservationTable([Segment(0, 1)])
             for record in analyse_frames(
-                [(0, np.asarray(seen, np.uint8))], size, 25.0, detection_passes, preset.strong
+                [(0, np.asarray(seen, np.uint8))], size, 25.0, detection_passes, preset.strong_confidence
             ):
                 table.add(0, record)
             tally.seconds += time.process_time() - began

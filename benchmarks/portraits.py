@@ -14,13 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.core.types import FaceBlurError, Picture
 from blender_faceblur.detectors import get_detector
 from blender_faceblur.detectors.base import FaceDetector
 from blender_faceblur.files.paths import get_model_path
 from blender_faceblur.recognition.alignment import fit_similarity_transform
-
-Picture = NDArray[np.uint8]
 
 FACE_PX, TILE_PX = 64, 192
 """Width of a face, and the side of the square around it."""

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The speed in comparison with plain decoding, plain rendering and deface: build.py bench speed CLIP.
+"""The speed beside decoding and encoding alone, Blender's plain render and deface: build.py bench speed CLIP.
 
-Everything is measured --rounds times, in turn; the results are the median, the slowest and the fastest round.
+Everything is measured --rounds times, in turn; the results are the median, the slowest and the fastest round, and the
+ratios that matter. Each --height is measured with one face and with 50; Blender and deface only at the clip's own size.
 With --make-from FOLDER the clip is made first: 1080p, 300 frames, from three clips in that folder.
 The analysis is also measured on the clip repeated --repeat times, because a longer film spreads the cost of the start.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -19,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -30,11 +32,16 @@ from blender_faceblur.batch.planning import plan_jobs
 from blender_faceblur.batch.rendering import check_blender, run_blender_job
 from blender_faceblur.batch.run import run_batch
 from blender_faceblur.batch.settings import BatchSettings
-from blender_faceblur.batch.stages import run_analysis
-from blender_faceblur.core.document.tracks_file import read_document, write_document
-from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track
+from blender_faceblur.batch.stages import run_analysis, run_painting
+from blender_faceblur.core.cover.effects import EffectSettings
+from blender_faceblur.core.detection.settings import DEFAULT_MARGIN
+from blender_faceblur.core.document.tracks_file import write_document
+from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument
+from blender_faceblur.painting.encoders import choose_encoder, open_encoder
+from blender_faceblur.painting.film import read_stream
 from blender_faceblur.reporting.progress import Outcome, Reporter
-from blender_faceblur.sources import open_source
+from blender_faceblur.sources import MovieSource, open_source
+from blender_faceblur.worker.protocol import PaintRequest, SourceRef
 from tools.environment import build_variables, ensure_tool
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -92,6 +99,10 @@ class Timing:
     frames: int
     seconds: list[float] = field(default_factory=list)
     problem: str = ""
+
+    @property
+    def seconds_per_frame(self) -> float:
+        return statistics.median(self.seconds) / self.frames
 
 
 def measure(rows: list[Timing]) -> None:
@@ -170,17 +181,62 @@ def decode(clip: Path) -> None:
             pass
 
 
-def cover_every_frame(tracks: Path, everywhere: Path, nowhere: Path) -> None:
-    """Write two documents of the same source: one face in all frames, and none."""
-    document = read_document(tracks)
-    info = document.source
-    face = Ellipse(info.width / 2, info.height / 2, info.height / 12, info.height / 10)
-    samples = [Sample(frame, face, Evidence.DETECTED, 0.9) for frame in range(info.frame_count)]
-    document.review_items = []
-    document.tracks = []
-    write_document(document, nowhere)
-    document.tracks = [Track("Face 01", samples)]
-    write_document(document, everywhere)
+def encode_again(clip: Path, output: Path) -> None:
+    """Decode and encode a clip as the direct renderer does, without covers: what any program must spend."""
+    import av
+
+    with open_source(clip) as source:
+        assert isinstance(source, MovieSource)
+        stream = read_stream(clip, source)
+    choice = choose_encoder(stream.codec, stream.pixel_format, "auto", "high", stream.look)
+    with av.open(str(clip)) as container, av.open(str(output), "w", format="nut") as result:
+        target = open_encoder(result, choice, stream.look)
+        video = container.streams.video[0]
+        video.thread_type, video.thread_count = "SLICE", 1
+        for frame in container.decode(video):
+            frame.pict_type = 0
+            result.mux(target.encode(frame))
+        result.mux(target.encode(None))
+
+
+def scale_clip(clip: Path, height: int, scaled: Path) -> None:
+    """Write the clip at another height, with its width in proportion."""
+    import av
+
+    with open_source(clip) as source, av.open(str(scaled), "w") as container:
+        info = source.info
+        width = round(info.width * height / info.height / 2) * 2
+        target: Any = container.add_stream("libx264", rate=info.frame_rate, options={"crf": "18", "preset": "veryfast"})
+        target.width, target.height, target.pix_fmt = width, height, "yuv420p"
+        for index, picture in source.frames(0, info.frame_count, (width, height)):
+            frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+            frame.pts, frame.time_base = index, 1 / info.frame_rate
+            container.mux(target.encode(frame))
+        container.mux(target.encode(None))
+
+
+def write_faces(clip: Path, faces: int, path: Path) -> None:
+    """Write a document of the clip with that many faces in every frame, in rows, each an eleventh of a row high."""
+    with open_source(clip) as source:
+        info = source.info
+    columns = max(1, round((faces * info.width / info.height) ** 0.5))
+    rows = -(-faces // columns)
+    side = min(info.width / columns, info.height / rows) / 4 if faces > 1 else info.height / 12
+    tracks = []
+    for number in range(faces):
+        x, y = (number % columns + 0.5) / columns * info.width, (number // columns + 0.5) / rows * info.height
+        samples = [Sample(f, Ellipse(x, y, side, 1.2 * side), Evidence.DETECTED, 0.9) for f in range(info.frame_count)]
+        tracks.append(Track(f"Face {number + 1:02}", samples))
+    write_document(TrackDocument(info, "balanced", DEFAULT_MARGIN, [], [], tracks, []), path)
+
+
+def paint(clip: Path, tracks: Path, kind: str, folder: Path) -> None:
+    """The direct renderer, start of its process included, without analysis and joining."""
+    shutil.rmtree(folder / "pieces", ignore_errors=True)
+    request = PaintRequest(
+        SourceRef.of(clip), str(tracks), str(folder / "painted.json"), EffectSettings(kind), str(folder / "pieces")
+    )
+    run_painting(request, lambda *_: None, lambda _: None)
 
 
 def describe_machine(blender: Path | None) -> str:
@@ -212,6 +268,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--preset", default="balanced")
     parser.add_argument("--repeat", type=int, default=6, metavar="TIMES")
     parser.add_argument("--analysis-only", action="store_true", help="skip the renders and deface")
+    parser.add_argument("--height", type=int, nargs="*", metavar="LINES", help="also measure the clip scaled")
+    parser.add_argument("--no-blender", action="store_true", help="skip what Blender renders")
     parser.add_argument("--blender", type=Path)
     parser.add_argument("--no-deface", action="store_true", help="skip deface, which takes minutes at 1080p")
     parser.add_argument("--rounds", type=int, default=3)
@@ -225,78 +283,146 @@ def main(arguments: list[str] | None = None) -> int:
     print(describe_machine(options.blender))
     print(f"{options.clip.name}: {info.width} x {info.height}, {count} frames, {float(info.frame_rate):.3f} fps")
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        tracks, everywhere, nowhere = (folder / f"{which}.json" for which in ("found", "everywhere", "nowhere"))
-        settings = BatchSettings(preset=options.preset, blender=options.blender, overwrite=True)
-
-        longer = folder / f"longer{options.clip.suffix}"
-        repeat_clip(options.clip, options.repeat, longer)
-
-        def analyse(film: Path = options.clip, preset: str = options.preset) -> None:
-            run_analysis(film, tracks, replace(settings, preset=preset), lambda *_: None, lambda _: None)
-
+        plan = Plan(options, Path(name), count)
         with MemoryWatch() as memory:
-            analyse()
-        cover_every_frame(tracks, everywhere, nowhere)
-
-        def render(document: Path, kind: str | None, measured: str | None = None) -> Callable[[], None]:
-            effect = None if kind is None else {"kind": kind, "color": "000000", "samples_across": 6.0}
-            job = {
-                "source": str(options.clip.resolve()),
-                "tracks": str(document),
-                "effect": effect,
-                "measure": measured,
-                "save_blend": None,
-                "render": {"output": str(folder / "out.mkv"), "codec": "h264", "quality": "high"},
-            }
-
-            def work() -> None:
-                run_blender_job(job, folder, options.blender, lambda *_: None, lambda _: None)
-
-            return work
-
-        def blur() -> None:
-            jobs = plan_jobs([options.clip], folder / f"result{options.clip.suffix}", False)
-            outcome = run_batch(jobs, settings, Quiet())[0]
-            if outcome.status != "done":
-                raise FaceBlurError(outcome.reason)
-
-        rounds = options.rounds
-        rows = [
-            Timing("decode alone, one thread", lambda: decode(options.clip), rounds, count),
-            Timing(f"analysis ({options.preset}), decode included", analyse, rounds, count),
-            *(
-                Timing(
-                    f"analysis ({preset}) of the clip repeated {options.repeat} times",
-                    partial(analyse, longer, preset),
-                    rounds,
-                    count * options.repeat,
-                )
-                for preset in dict.fromkeys(("fast", options.preset))
-            ),
-        ]
-        if not options.analysis_only:
-            rows += [
-                Timing("Blender's plain render, start included", render(nowhere, None), rounds, count),
-                Timing("render, no face in any frame", render(nowhere, "mosaic"), rounds, count),
-                Timing(
-                    "a modifier that passes the picture through, every frame",
-                    render(everywhere, "mosaic", "pass"),
-                    rounds,
-                    count,
-                ),
-                *(
-                    Timing(f"render, a face in every frame, {kind}", render(everywhere, kind), rounds, count)
-                    for kind in EFFECT_NAMES
-                ),
-                Timing(f"end to end ({options.preset})", blur, rounds, count),
-            ]
-        if not options.no_deface and not options.analysis_only:
-            rows.append(Timing("deface 1.5.0, its defaults, once", lambda: run_deface(options.clip, folder), 1, count))
-        measure(rows)
+            plan.analyse(options.clip, options.preset)
+        rows = plan.list_rows()
+        measure([*rows.values()])
         if sys.platform == "linux":
             print(f"{'peak memory of all analysis processes (PSS)':52} {memory.peak / 1e6:7.0f} MB")
+        print_ratios(rows)
     return 0
+
+
+class Plan:
+    """What is measured, by a short name."""
+
+    def __init__(self, options: argparse.Namespace, folder: Path, count: int) -> None:
+        self._options, self._folder, self._count = options, folder, count
+        self._clip: Path = options.clip
+        self._longer = folder / f"longer{self._clip.suffix}"
+        repeat_clip(self._clip, options.repeat, self._longer)
+
+    def analyse(self, film: Path, preset: str) -> None:
+        settings = BatchSettings(preset=preset)
+        run_analysis(film, self._folder / "found.json", settings, lambda *_: None, lambda _: None)
+
+    def list_rows(self) -> dict[str, Timing]:
+        options, clip, count = self._options, self._clip, self._count
+        times = f"of the clip repeated {options.repeat} times"
+        rows = {
+            "decode": self._time("decode alone, one thread", lambda: decode(clip), count),
+            "analysis": self._time(
+                f"analysis ({options.preset}), decode included", partial(self.analyse, clip, options.preset), count
+            ),
+            **{
+                f"analysis {preset}": self._time(
+                    f"analysis ({preset}) {times}", partial(self.analyse, self._longer, preset), count * options.repeat
+                )
+                for preset in dict.fromkeys(("fast", options.preset))
+            },
+        }
+        if options.analysis_only:
+            return rows
+        for height in options.height or [0]:
+            rows |= self._list_direct(height)
+        rows["job"] = self._time(f"whole job ({options.preset})", partial(self._blur, clip, "direct"), count)
+        rows["long job"] = self._time(
+            f"whole job {times}", partial(self._blur, self._longer, "direct"), count * options.repeat
+        )
+        if not options.no_blender:
+            rows |= self._list_blender()
+        if not options.no_deface:
+            rows["deface"] = Timing(
+                "deface 1.5.0, its defaults, once", partial(run_deface, clip, self._folder), 1, count
+            )
+            rows["deface scaled"] = Timing(
+                f"deface 1.5.0 --scale 640x360 {times}, once",
+                partial(run_deface, self._longer, self._folder, "--scale", "640x360"),
+                1,
+                count * options.repeat,
+            )
+        return rows
+
+    def _time(self, name: str, work: Callable[[], None], frames: int) -> Timing:
+        return Timing(name, work, self._options.rounds, frames)
+
+    def _list_direct(self, height: int) -> dict[str, Timing]:
+        """The direct renderer at a height; 0 is the clip's own."""
+        clip, folder = self._clip, self._folder / f"direct {height}"
+        folder.mkdir()
+        if height:
+            clip = folder / f"scaled{self._clip.suffix}"
+            scale_clip(self._clip, height, clip)
+        words = f" at {height} lines" if height else ""
+        rows = {
+            f"encode {height}": self._time(
+                f"decode and encode alone{words}", partial(encode_again, clip, folder / "again.nut"), self._count
+            )
+        }
+        for faces in (1, 50):
+            tracks = folder / f"{faces}.json"
+            write_faces(clip, faces, tracks)
+            for kind in EFFECT_NAMES if faces == 1 else ("solid", "mosaic"):
+                if kind != "image":
+                    rows[f"{kind} {faces} {height}"] = self._time(
+                        f"direct render{words}, {faces} face{'s' * (faces > 1)}, {kind}",
+                        partial(paint, clip, tracks, kind, folder),
+                        self._count,
+                    )
+        return rows
+
+    def _list_blender(self) -> dict[str, Timing]:
+        nowhere, everywhere = self._folder / "nowhere.json", self._folder / "everywhere.json"
+        write_faces(self._clip, 0, nowhere)
+        write_faces(self._clip, 1, everywhere)
+        plain = self._time("Blender's plain render, start included", partial(self._render, nowhere, None), self._count)
+        covers = {
+            f"blender {kind}": self._time(
+                f"Blender's compositor, a face in every frame, {kind}",
+                partial(self._render, everywhere, kind),
+                self._count,
+            )
+            for kind in ("solid", "mosaic")
+        }
+        whole = f"whole job ({self._options.preset}), --renderer blender"
+        job = self._time(whole, partial(self._blur, self._clip, "blender"), self._count)
+        return {"plain": plain, **covers, "blender job": job}
+
+    def _render(self, document: Path, kind: str | None) -> None:
+        effect = None if kind is None else {"kind": kind, "color": "000000", "samples_across": 6.0}
+        job = {
+            "source": str(self._clip.resolve()),
+            "tracks": str(document),
+            "effect": effect,
+            "save_blend": None,
+            "render": {"output": str(self._folder / "out.mkv"), "codec": "h264", "quality": "high"},
+        }
+        run_blender_job(job, self._folder, self._options.blender, lambda *_: None, lambda _: None)
+
+    def _blur(self, film: Path, renderer: str) -> None:
+        settings = BatchSettings(
+            preset=self._options.preset, blender=self._options.blender, overwrite=True, renderer=renderer
+        )
+        jobs = plan_jobs([film], self._folder / f"result{film.suffix}", False)
+        outcome = run_batch(jobs, settings, Quiet())[0]
+        if outcome.status != "done":
+            raise FaceBlurError(outcome.reason)
+
+
+def print_ratios(rows: dict[str, Timing]) -> None:
+    """How the medians of two rows compare: seconds per frame of the first divided by those of the second."""
+    pairs = [(name, "encode " + name.rpartition(" ")[2]) for name in rows if name.startswith(("solid ", "mosaic "))]
+    pairs += [
+        ("blender job", "job"),
+        ("deface scaled", "long job"),
+        ("deface", "job"),
+        ("blender mosaic", "mosaic 1 0"),
+    ]
+    for name, other in pairs:
+        if name in rows and other in rows and rows[name].seconds and rows[other].seconds:
+            ratio = rows[name].seconds_per_frame / rows[other].seconds_per_frame
+            print(f"{rows[name].name} takes {ratio:.2f} times as long as: {rows[other].name}")
 
 
 class Quiet(Reporter):
@@ -306,7 +432,7 @@ class Quiet(Reporter):
         return None
 
 
-def run_deface(clip: Path, folder: Path) -> None:
+def run_deface(clip: Path, folder: Path, *more: str) -> None:
     python = ensure_tool(ROOT, "deface")
     command = [
         str(python),
@@ -315,6 +441,7 @@ def run_deface(clip: Path, folder: Path) -> None:
         str(clip.resolve()),
         "--output",
         str(folder / "deface.mp4"),
+        *more,
     ]
     done = subprocess.run(
         command, capture_output=True, text=True, errors="replace", cwd=folder, env=build_variables(ROOT), check=False

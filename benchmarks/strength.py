@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blender_faceblur.core.detection.settings import PRESETS
-from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.core.types import FaceBlurError, Picture
 from blender_faceblur.detectors import get_detector
 from blender_faceblur.detectors.base import FaceDetector
 from blender_faceblur.files.paths import get_model_path, list_models
@@ -33,7 +33,7 @@ from tools.models import fetch_models
 from .accuracy import describe_machine
 from .attacks import ATTACKS, ON_SHOTS, Setting, list_values, show_only_covered, sum_shot
 from .obscuring import draw_cover, imitate, render_tiles, to_levels, to_linear
-from .portraits import FACE_HEIGHT, FACE_PX, Picture, Tile, compute_middle, gather, photograph_again, read_people
+from .portraits import FACE_HEIGHT, FACE_PX, Tile, compute_middle, gather, photograph_again, read_people
 
 SAMPLES = (2, 3, 4, 5, 6, 8, 12, 16)
 SETTINGS = (

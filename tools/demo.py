@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> int:
     film = folder / "astronaut.mp4"
     print(f"Making {film.relative_to(ROOT)} ...", file=sys.stderr, flush=True)
     make_film(film, width=1280, height=720, frame_rate=Fraction(25), seconds=6)
-    return cli.main([str(film), "--overwrite", "--save-blend", str(folder / "astronaut.blend"), *arguments])
+    return cli.main([str(film), "--overwrite", *arguments])
 
 
 if __name__ == "__main__":

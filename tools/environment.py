@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Creates the pinned environment inside the checkout, once, and finds a Python for it. Runs on Python 3.8 and later."""
+"""Creates the pinned environments inside the checkout, once, and finds a Python for them. For Python 3.8 and later."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ BPY_VERSIONS = ((3, 11), (3, 13))
 """Pythons for which PyPI has a Blender 5 module in a pinned version."""
 
 PLAIN_VERSIONS = ((3, 11), (3, 12), (3, 13), (3, 14))
-"""Pythons that are sufficient if Blender is a separate application."""
+"""Pythons that are sufficient without the bpy module."""
 
 SIZES = {
     "py311": "0.5 GB to download, 1.3 GB on disk",
     "py313": "0.5 GB to download, 1.4 GB on disk",
-    "blender": "0.13 GB to download, 0.4 GB on disk",
+    "plain": "0.13 GB to download, 0.4 GB on disk",
     "convert": "27 MB to download, 0.13 GB on disk",
 }
 """Measured on Linux."""
 
-INSTALL_HINT = (
+INSTALL_HINT = "Python 3.11 to 3.14 is needed, or uv (https://docs.astral.sh/uv/) to fetch it."
+BPY_INSTALL_HINT = (
     "Python 3.11 or 3.13 is needed, or uv (https://docs.astral.sh/uv/) to fetch it, "
     "or an installed Blender 5: build.py blur --blender PATH with Python 3.11 to 3.14."
 )
@@ -38,60 +39,79 @@ class EnvironmentProblem(Exception):
 
 
 def ensure_environment(
-    root: Path, with_bpy: bool = True, with_tests: bool = False, with_mediapipe: bool = False
+    root: Path, with_bpy: bool, with_tests: bool = False, with_portrait: bool = False, with_mediapipe: bool = False
 ) -> Path:
     """The Python of a complete environment that matches the lock files; creates it if it is missing or broken.
 
-    If mediapipe (`with_mediapipe`) cannot be installed, prints why and continues. Raises EnvironmentProblem if there is
-    no suitable Python or another package cannot be installed.
+    `with_bpy` asks for Blender as a Python package, `with_tests` (only together with it) for what the tests need, and
+    `with_portrait` for the picture in the film of `tools.demo`. Without bpy an existing environment with bpy is used
+    too, since it holds the same versions. If mediapipe (`with_mediapipe`) cannot be installed, prints why and
+    continues. Raises EnvironmentProblem if there is no suitable Python or another package cannot be installed.
     """
-    version, interpreter = _find_interpreter(BPY_VERSIONS if with_bpy else PLAIN_VERSIONS)
-    lock = "py{}{}".format(*version) if with_bpy else "blender"
+    assert with_bpy or not with_tests
+    version, interpreter = _find_interpreter(with_bpy)
+    lock = _choose_lock(root, version, with_bpy)
     folder = root / ".env" / _name_environment(root, lock, version)
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    python = _get_python(folder)
     complete, tested = folder / "complete", folder / "complete-test"
-    if with_tests and not with_bpy:
-        raise EnvironmentProblem("The tests need the bpy module: run them without --blender.")
-    if _works(python, complete, tested if with_tests else complete):
-        if with_mediapipe:
-            _ensure_mediapipe(root, folder, python)
-        return python
-    folder.parent.mkdir(exist_ok=True)
-    with _hold_lock(folder.parent / (folder.name + ".lock")):
-        if not _works(python, complete, complete):
-            _report(
-                "Creating the environment in {} (Python {}.{}; about {}) ...".format(
-                    folder.relative_to(root), version[0], version[1], SIZES[lock]
+    if not _works(python, complete, tested if with_tests else complete):
+        folder.parent.mkdir(exist_ok=True)
+        with _hold_lock(folder.parent / (folder.name + ".lock")):
+            if not _works(python, complete, complete):
+                _report(
+                    "Creating the environment {} Blender in {} (Python {}.{}; about {}) ...".format(
+                        "with" if with_bpy else "without",
+                        folder.relative_to(root),
+                        version[0],
+                        version[1],
+                        SIZES[lock],
+                    )
                 )
-            )
-            _remove(folder)
-            _make_environment(folder, interpreter, version)
-            _install(python, root / "requirements" / (lock + ".txt"))
-            complete.write_text("whole\n", encoding="utf-8")
-        if with_tests and not tested.is_file():
-            _report("Adding what the tests need (about 0.1 GB) ...")
-            _install(python, root / "requirements" / (lock + "-test.txt"))
-            tested.write_text("whole\n", encoding="utf-8")
+                _remove(folder)
+                _make_environment(folder, interpreter, version)
+                _install(python, root / "requirements" / (lock + ".txt"))
+                complete.write_text("whole\n", encoding="utf-8")
+            if with_tests and not tested.is_file():
+                _report("Adding what the tests need (about 0.1 GB) ...")
+                _install(python, root / "requirements" / (lock + "-test.txt"))
+                tested.write_text("whole\n", encoding="utf-8")
+    if with_portrait and not tested.is_file():
+        # The tests' packages include this one.
+        _add_package(root, folder, "demo", "Adding the picture for the film (14 MB to download) ...")
     if with_mediapipe:
-        _ensure_mediapipe(root, folder, python)
+        _ensure_mediapipe(root, folder)
     return python
 
 
-def _ensure_mediapipe(root: Path, folder: Path, python: Path) -> None:
-    """Add mediapipe without its dependencies; if that fails print why, since its detectors are optional."""
-    lock = root / "requirements" / "mediapipe.txt"
-    added = folder / "complete-mediapipe-{}".format(_hash([lock]))
+def _choose_lock(root: Path, version: tuple[int, int], with_bpy: bool) -> str:
+    """The name of the lock to use: that with bpy if bpy is needed or an environment with it exists."""
+    full = "py{}{}".format(*version)
+    folder = root / ".env" / _name_environment(root, full, version)
+    return full if with_bpy or _works(_get_python(folder), folder / "complete") else "plain"
+
+
+def _ensure_mediapipe(root: Path, folder: Path) -> None:
+    """Add mediapipe; if that fails print why, since its detectors are optional."""
+    try:
+        _add_package(root, folder, "mediapipe", "Adding mediapipe for the BlazeFace detectors (12 MB to download) ...")
+    except EnvironmentProblem as problem:
+        _report("{} The BlazeFace detectors are not available.".format(problem))
+
+
+def _add_package(root: Path, folder: Path, name: str, text: str) -> None:
+    """Add the package in requirements/NAME.txt, without what it depends on, once. `text` announces the download.
+
+    Raises EnvironmentProblem if it cannot be installed.
+    """
+    lock = root / "requirements" / (name + ".txt")
+    added = folder / "complete-{}-{}".format(name, _hash([lock]))
     if added.is_file():
         return
     with _hold_lock(folder.parent / (folder.name + ".lock")):
         if added.is_file():
             return
-        _report("Adding mediapipe for the BlazeFace detectors (12 MB to download) ...")
-        try:
-            _install(python, lock, "--no-deps")
-        except EnvironmentProblem as problem:
-            _report("{} The BlazeFace detectors are not available.".format(problem))
-            return
+        _report(text)
+        _install(_get_python(folder), lock, "--no-deps")
         added.write_text("whole\n", encoding="utf-8")
 
 
@@ -99,7 +119,7 @@ def ensure_tool(root: Path, name: str) -> Path:
     """The Python of an environment for a third-party program pinned in requirements/NAME.txt, on this Python."""
     lock = root / "requirements" / (name + ".txt")
     folder = root / ".env" / "{}-py{}{}-{}".format(name, sys.version_info[0], sys.version_info[1], _hash([lock]))
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    python = _get_python(folder)
     complete = folder / "complete"
     if not _works(python, complete, complete):
         folder.parent.mkdir(exist_ok=True)
@@ -131,8 +151,13 @@ def build_variables(root: Path) -> dict[str, str]:
     return variables
 
 
-def _find_interpreter(versions: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], list[str]]:
+def _get_python(folder: Path) -> Path:
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def _find_interpreter(with_bpy: bool) -> tuple[tuple[int, int], list[str]]:
     """The chosen version, and the command that creates an environment: a Python, or uv if there is none."""
+    versions = BPY_VERSIONS if with_bpy else PLAIN_VERSIONS
     current = sys.version_info[:2]
     if current in versions and sys.implementation.name == "cpython":
         return current, [sys.executable]
@@ -144,7 +169,9 @@ def _find_interpreter(versions: tuple[tuple[int, int], ...]) -> tuple[tuple[int,
     uv = shutil.which("uv")
     if uv:
         return versions[0], [uv, "venv", "--quiet", "--seed", "--python", "{}.{}".format(*versions[0])]
-    raise EnvironmentProblem("This is Python {}.{}. {}".format(current[0], current[1], INSTALL_HINT))
+    raise EnvironmentProblem(
+        "This is Python {}.{}. {}".format(current[0], current[1], BPY_INSTALL_HINT if with_bpy else INSTALL_HINT)
+    )
 
 
 def _ask_version(command: list[str]) -> tuple[int, int] | None:

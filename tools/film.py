@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -303,13 +304,24 @@ def _compute_window(centre: tuple[float, float], reach: float, width: int, heigh
     return cut(centre[1], height), cut(centre[0], width)
 
 
+def _read_astronaut() -> NDArray[np.uint8]:
+    """The picture (512 x 512 x 3, BGR)."""
+    import av
+
+    # Only the file is read, because importing the package needs SciPy and more, which build.py demo does not install.
+    package = find_spec("skimage")
+    assert package is not None and package.submodule_search_locations
+    # OpenCV would print a warning about the picture's profile.
+    with av.open(str(Path(package.submodule_search_locations[0]) / "data" / "astronaut.png")) as container:
+        return np.asarray(next(container.decode(video=0)).to_ndarray(format="bgr24"), np.uint8)
+
+
 @cache
 def _load_head(face: int, halvings: int) -> tuple[NDArray[np.uint8], NDArray[np.float32], float]:
     """The astronaut (BGR), the matte of the head (0 to 1), and the number of original pixels per reduced pixel."""
     import cv2
-    import skimage.data
 
-    patch = np.ascontiguousarray(skimage.data.astronaut()[..., ::-1])
+    patch = _read_astronaut()
     if face in STRANGERS:
         patch = _make_stranger(patch, face)
     y, x = np.mgrid[0:512, 0:512] + 0.5

@@ -50,7 +50,7 @@ def fetch_models(names: Iterable[str], report: Say) -> dict[str, str]:
         downloads = fetcher.sum_downloads(wanted)
         if downloads:
             report(
-                f"Weights: {downloads / 1e6:.1f} MB to download into {paths.models_folder()} "
+                f"Weights: {downloads / 1e6:.1f} MB to download into {paths.get_models_folder()} "
                 f"({', '.join(model.file for model in wanted)})."
             )
         for model in wanted:
@@ -63,7 +63,7 @@ def fetch_models(names: Iterable[str], report: Say) -> dict[str, str]:
 
 def find_file(model: paths.ModelFile) -> Path | None:
     """The correct file of those weights if it need not be fetched: in the models folder or in a package."""
-    places = (paths.models_folder() / model.used.file, *paths.list_packaged(model))
+    places = (paths.get_models_folder() / model.used.file, *paths.list_packaged(model))
     return next((place for place in places if place.is_file() and paths.is_right_file(place, model.used)), None)
 
 
@@ -113,7 +113,7 @@ class _Fetcher:
         For a network that has to be converted, a converted file in the given folder is used directly.
         """
         part = self._scratch / model.file
-        target = paths.models_folder() / model.used.file
+        target = paths.get_models_folder() / model.used.file
         given = self._find_given(model.converted) if model.converted else None
         if given is not None:
             self._copy_given(given, part)
@@ -153,7 +153,7 @@ class _Fetcher:
 
     def _find_local(self, model: paths.ModelFile) -> Path | None:
         """The unconverted file: in the given folder, or in the models folder, where earlier versions used it."""
-        before = paths.models_folder() / model.file
+        before = paths.get_models_folder() / model.file
         if model.converted and before.is_file() and paths.is_right_file(before, model):
             return before
         return self._find_given(model)

@@ -122,7 +122,7 @@ def _list_weights(report: Callable[[str], None]) -> list[Path]:
     weights = []
     for name in (*preset_models(), RECOGNISER):
         model = paths.list_models()[name]
-        file = paths.models_folder() / model.used.file
+        file = paths.get_models_folder() / model.used.file
         if file.is_file() and paths.is_right_file(file, model.used):
             weights.append(file)
         elif model.required:

@@ -9,8 +9,10 @@ import re
 import signal
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 from ..core.detection.settings import (
     DEFAULT_MARGIN,
@@ -48,7 +50,7 @@ RENDERERS = ("direct", "blender")
 def build_parser(program: str = "build.py blur") -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program,
-        description="Cover the faces in films and pictures with Blender, and keep everything else.",
+        description="Cover the faces in films and pictures, and keep everything else.",
         epilog="Exit codes: 0 success, 1 some inputs failed, 2 wrong usage, 3 a verified output leaks, 130 "
         f"interrupted. `{program} verify SOURCE OUTPUT --tracks FILE` verifies an existing output.",
     )
@@ -85,7 +87,9 @@ def build_parser(program: str = "build.py blur") -> argparse.ArgumentParser:
     parser.add_argument("--resume", action="store_true", help="skip complete outputs, and resume unfinished analyses")
     parser.add_argument("--drop-subtitles", action="store_true", help="leave subtitles out: they may name people")
     parser.add_argument("--reencode-audio", action="store_true", help="re-encode sound that cannot be copied unchanged")
-    parser.add_argument("--blender", type=Path, metavar="PATH", help="render with an installed Blender 5")
+    parser.add_argument(
+        "--blender", type=Path, metavar="PATH", help="use an installed Blender 5 where Blender is needed"
+    )
     return parser
 
 
@@ -228,8 +232,12 @@ def open_closed_streams() -> None:
             # The system gives the lowest free number, which is this one.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     # Python has None for a stream that was closed at its start.
-    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 (open to the end)
-    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or _open_stream(1)
+    sys.stderr = sys.stderr or _open_stream(2)
+
+
+def _open_stream(number: int) -> TextIO:
+    return open(number, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def prepare_process() -> None:
@@ -271,7 +279,7 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
         blender=options.blender.resolve() if options.blender else blender,
     )
     try:
-        _check_renderer(options)
+        _check_renderer(options, settings.blender)
         if settings.blender is not None:
             check_blender(settings.blender)
         jobs = plan_jobs(
@@ -305,8 +313,14 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
     return _compute_exit_code(outcomes)
 
 
-def _check_renderer(options: argparse.Namespace) -> None:
-    """Raise FaceBlurError where the options about codecs do not fit the renderer."""
+def _check_renderer(options: argparse.Namespace, blender: Path | None) -> None:
+    """Raise FaceBlurError where the options about codecs do not fit the renderer, or where Blender is missing."""
+    needs_blender = options.renderer == "blender" or options.save_blend is not None
+    if needs_blender and blender is None and find_spec("bpy") is None:
+        raise FaceBlurError(
+            "--save-blend and --renderer blender need Blender, and this Python has no bpy module. Name an installed "
+            "Blender 5 with --blender PATH."
+        )
     if options.renderer == "blender" and (options.codec not in BLENDER_CODECS or options.encoder != "cpu"):
         known = ", ".join(BLENDER_CODECS)
         raise FaceBlurError(f"--renderer blender writes {known} with its own encoders. Use --renderer direct.")

@@ -19,7 +19,7 @@ from ..core.document.tracks_file import write_document
 from ..core.people.decisions import USUAL_RATE, Decision, Mode, People, Person, apply_decisions, decide_tracks
 from ..core.people.people_file import EDITOR, Decisions, read_decisions, write_decisions
 from ..core.people.similarity import RECOGNIZER, FaceEmbedding
-from ..core.types import FaceBlurError, TrackDocument
+from ..core.types import FaceBlurError, TrackDocument, Warn
 from ..files.paths import get_model_path
 from ..worker.client import Request, build_embed_request, build_reference_request, finish_job
 from ..worker.protocol import Message, SourceRef, TrackEmbedding, Warned
@@ -29,7 +29,6 @@ REFERENCE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp",
 _NUMBERED = re.compile(r"[\s_.\-]*\(?\d+\)?$")
 
 OnProgress = Callable[[str, int, int], None]
-Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core.types import FaceBlurError, SourceInfo
-from ..delivery.container import Container, choose_container, get_container, list_sound
+from ..delivery.container import MATROSKA, Container, choose_container, get_container, list_sound
 from ..painting.encoders import CODECS, choose_encoder
 from ..painting.film import read_stream
 from ..sources import MovieSource, open_source
@@ -51,6 +51,11 @@ PICTURE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", "
 
 SPARE_BYTES = 4 << 20
 """The free disk space that is needed to begin an output."""
+
+
+SMALLEST_SIDES = {"image": 4, "movie": 16}
+"""The fewest pixels on a side that Blender renders (5.0.1, 5.2.2). It makes smaller pictures larger, and refuses to
+write smaller films."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +146,16 @@ def plan_jobs(
 def choose_output(
     job: FilmJob, info: SourceInfo, settings: BatchSettings
 ) -> tuple[FilmJob, Container | None, list[str]]:
+    """The job with its final output, the container of a film, and sentences for the user. Raises FaceBlurError."""
+    smallest = SMALLEST_SIDES[info.kind]
+    if settings.render and not settings.is_direct and min(info.width, info.height) < smallest:
+        raise FaceBlurError(
+            f"{job.source.name}: {info.width} x {info.height} pixels are too few. Blender renders "
+            f"{'pictures' if info.kind == 'image' else 'films'} from {smallest} x {smallest} pixels on."
+        )
     if info.kind == "image":
         if job.output.suffix.lower() not in PICTURE_ENDINGS or (
-            not job.choose_ending and _picture_format(job.output) != _picture_format(job.source)
+            not job.choose_ending and _get_picture_format(job.output) != _get_picture_format(job.source)
         ):
             if job.choose_ending:
                 raise FaceBlurError(f"{job.source.name}: the name of a picture must end with its format.")
@@ -165,8 +177,9 @@ def choose_output(
 
 def _choose_codec(source: Path, settings: BatchSettings, wanted: Path | None) -> str:
     """The codec that the direct renderer will use for a film. Raises FaceBlurError if none keeps its pixels."""
-    container = get_container(wanted.suffix) if wanted is not None else None
-    allowed = sorted(container.pictures) if container is not None else CODECS
+    # Without a name for the output, its container is the source's own or Matroska (see `choose_container`).
+    containers = [get_container((wanted or source).suffix), None if wanted is not None else MATROSKA]
+    allowed = sorted({codec for one in containers if one is not None for codec in one.pictures}) or CODECS
     with open_source(source) as film:
         if not isinstance(film, MovieSource):
             raise FaceBlurError(f"{source.name}: this is not a film")
@@ -185,7 +198,7 @@ def _choose_codec(source: Path, settings: BatchSettings, wanted: Path | None) ->
             raise FaceBlurError(f"{source.name}: {error}. Or use --renderer blender.") from error
 
 
-def _picture_format(path: Path) -> str:
+def _get_picture_format(path: Path) -> str:
     return {".jpeg": ".jpg", ".tiff": ".tif"}.get(path.suffix.lower(), path.suffix.lower())
 
 

@@ -70,11 +70,12 @@ class Renderer(ABC):
     def deliver(self) -> Path:
         """Make a complete, checked file from what was rendered; returns its path before it is moved into place."""
 
-    def _deliver_picture(self, picture: Path) -> Path:
+    def _deliver_picture(self, picture: Path, keeps_grey: bool) -> Path:
+        """`keeps_grey`: whether a grey picture is still grey."""
         task = self.task
         tag = parse_orientation(task.job.source.read_bytes())
         record = make_record(task.info.fingerprint, task.settings.shape(), task.info.frame_count)
-        finish_picture(picture, record, tag[2] if tag else 1, read_profile(task.job.source))
+        finish_picture(picture, record, tag[2] if tag else 1, read_profile(task.job.source, keeps_grey))
         verify_picture(picture, task.info.width, task.info.height)
         finished = task.part / picture.name
         shutil.move(picture, finished)
@@ -106,13 +107,14 @@ class DirectRenderer(Renderer):
     def deliver(self) -> Path:
         task, container = self.task, self.task.container
         if container is None:
-            return self._deliver_picture(self._result)
+            return self._deliver_picture(self._result, keeps_grey=True)
         painted = json.loads(self._result.read_text(encoding="utf-8"))
         pictures = PictureStream(
             Fraction(painted["time_base"]),
             Fraction(painted["pixel_aspect"]),
             tuple(painted["colors"]),
             tuple(painted["matrix"]),
+            Fraction(painted["frame_rate"]),
         )
         count = int(painted["pictures"])
         settings = JoinSettings(
@@ -158,7 +160,7 @@ class BlenderRenderer(Renderer):
     def deliver(self) -> Path:
         task, pictures = self.task, self._pictures
         if task.container is None:
-            return self._deliver_picture(pictures)
+            return self._deliver_picture(pictures, keeps_grey=False)
         info, settings, codec = task.info, task.settings, task.settings.blender_codec
         if self._needs_encoding:
             encoded = pictures.with_name("encoded.mkv")

@@ -19,6 +19,8 @@ from ..core.types import FaceBlurError
 from ..files.paths import PACKAGE_FOLDER
 
 PREFIX = "@faceblur "
+END_WITH_PARENT = "end-with-parent"
+"""The argument that makes blender/child.py end when its standard input ends."""
 SILENCE_S = 900.0
 _LOG_LINES = 50
 
@@ -58,11 +60,16 @@ def borrow_no_settings(folder: Path) -> dict[str, str]:
     place.
 
     With factory settings no extension is enabled. A Blender that shares the user's folder would then remove the
-    packages that the extensions of the running Blender are using (seen in 5.2.2).
+    packages that the extensions of the running Blender are using (seen in 5.2.2). Its temporary files lie in `folder`
+    as well, because a Blender that is killed leaves them behind.
     """
-    resources = folder / "blender-settings"
-    resources.mkdir(exist_ok=True)
-    return {"BLENDER_USER_RESOURCES": str(resources)}
+    resources, temporary = folder / "blender-settings", folder / "blender-temporary"
+    for place in (resources, temporary):
+        place.mkdir(exist_ok=True)
+    return {
+        "BLENDER_USER_RESOURCES": str(resources),
+        **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary)),
+    }
 
 
 def run_blender_job(
@@ -76,7 +83,7 @@ def run_blender_job(
     description = folder / "job.json"
     description.write_text(json.dumps(job), encoding="utf-8")
     if blender is None:
-        command = [sys.executable, "-m", f"{PACKAGE_FOLDER.name}.blender.child", str(description)]
+        command = [sys.executable, "-m", f"{PACKAGE_FOLDER.name}.blender.child", str(description), END_WITH_PARENT]
     else:
         child = PACKAGE_FOLDER / "blender" / "child.py"
         command = [
@@ -89,6 +96,7 @@ def run_blender_job(
             str(child),
             "--",
             str(description),
+            END_WITH_PARENT,
         ]
     variables = {
         **os.environ,
@@ -102,7 +110,8 @@ def run_blender_job(
     try:
         process = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            # Nothing is written to it. It ends when this process does, however that happens, and Blender then ends too.
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=variables,
@@ -116,8 +125,9 @@ def run_blender_job(
         if process.poll() is None:
             process.kill()
         process.wait()
-        assert process.stdout is not None
+        assert process.stdout is not None and process.stdin is not None
         process.stdout.close()
+        process.stdin.close()
 
 
 def _read_messages(

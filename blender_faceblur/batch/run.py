@@ -14,7 +14,7 @@ from typing import Any
 
 from ..core.document.tracks_file import read_document, write_document
 from ..core.tracking import plates
-from ..core.types import Ellipse, FaceBlurError, Sample, SourceInfo, TrackDocument, TrackKind, TrackStatus
+from ..core.types import Ellipse, FaceBlurError, Sample, SourceInfo, TrackDocument, TrackKind, TrackStatus, Warn
 from ..core.verification.leaks import Verification
 from ..delivery.container import Container
 from ..delivery.picture import read_picture_record, verify_picture
@@ -22,7 +22,7 @@ from ..delivery.record import parse_frames, read_film_record
 from ..delivery.verify import Expected, verify_film
 from ..files.workplace import Workplace, place_file
 from ..reporting.progress import Outcome, Reporter
-from ..reporting.report import collect_report, draw_faces, list_findings, write_report
+from ..reporting.report import ReportSubject, collect_report, draw_faces, list_findings, write_report
 from ..sources import SourceGuard, open_source
 from .planning import SPARE_BYTES, FilmJob, check_place, choose_output, claim
 from .renderers import BlenderRenderer, DirectRenderer, Renderer, Task
@@ -34,8 +34,8 @@ from .stages import (
     Render,
     Stages,
     Verify,
-    Warn,
     forget_abandoned,
+    forget_after_second_failure,
     get_unfinished_path,
     run_painting,
     run_resumable_analysis,
@@ -137,6 +137,11 @@ class Run:
             outcome.reason = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
         except MemoryError:
             outcome.status, outcome.reason = "failed", "There is not enough memory. Close other programs and try again."
+        except Exception as error:
+            # What these libraries find in a file is no fault of this program. (They are not imported for this.)
+            if not type(error).__module__.startswith(("av.", "cv2")):
+                raise
+            outcome.status, outcome.reason = "failed", " ".join(f"The file cannot be read: {error}".split())
         if outcome.status == "failed":
             outcome.output = None
         outcome.seconds = time.monotonic() - began
@@ -228,6 +233,7 @@ class Run:
             for place, disk in ((self.part, output.parent), (self.folder, self.folder.parent)):
                 if shutil.disk_usage(place).free < SPARE_BYTES:
                     raise FaceBlurError(f"The disk of {disk} is full. Nothing was written. ({error})") from error
+            forget_after_second_failure(self.job.source)
             raise
         finally:
             if self.settings.render:
@@ -237,10 +243,9 @@ class Run:
 
     def analyse(self) -> TrackDocument:
         """Analyse the source, and return the tracks document, which is also written to `tracks`."""
-        document = self._find_tracks(self.warn)
+        document = self._find_tracks(self._warn_of_analysis)
         for text in (*document.source.warnings, *document.all_notes):
-            if not (self.settings.is_direct and text in self._blender_losses):
-                self.warn(text)
+            self._warn_of_analysis(text)
         _count_found(self.outcome, document)
         self.outcome.frames = self.info.frame_count
         return document
@@ -314,20 +319,17 @@ class Run:
         if self.job.report is None:
             return
         faces = verification.faces if verification is not None else draw_faces(self.job.source, document)
-        write_report(
-            collect_report(
-                self.job.source,
-                self.outcome.output,
-                document,
-                settings,
-                verification,
-                faces,
-                notes=self.outcome.warnings,
-                blender=check_blender(blender) if blender is not None else "",
-            ),
-            self.job.report,
-            overwrite,
+        subject = ReportSubject(
+            self.job.source,
+            self.outcome.output,
+            document,
+            settings,
+            verification,
+            faces,
+            notes=self.outcome.warnings,
+            blender=check_blender(blender) if blender is not None else "",
         )
+        write_report(collect_report(subject), self.job.report, overwrite)
 
     def forget_analysis(self) -> None:
         """Remove the files that would resume the analysis."""
@@ -338,6 +340,11 @@ class Run:
         if text not in self.outcome.warnings:
             self.outcome.warnings.append(text)
             self.reporter.warn(text)
+
+    def _warn_of_analysis(self, text: str) -> None:
+        """Report a warning, unless it is about something that only Blender does not keep."""
+        if not (self.settings.is_direct and text in self._blender_losses):
+            self.warn(text)
 
     def _verify_existing(self, tracks: Path) -> None:
         document = read_document(tracks)

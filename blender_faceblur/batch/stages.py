@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.types import FaceBlurError
+from ..core.types import FaceBlurError, Warn
 from ..core.verification.leaks import Verification, from_json
-from ..files.paths import unfinished_analyses
+from ..files.paths import get_unfinished_analyses_folder
 from ..files.workplace import Workplace
-from ..worker.client import build_request, build_verify_request, finish_job
+from ..worker.client import AnalysisOptions, VerifyOptions, build_request, build_verify_request, finish_job
 from ..worker.protocol import EmbeddingsDone, Message, PaintRequest, TrackEmbedding, Warned
 from .rendering import OnProgress
 from .settings import BatchSettings
@@ -26,9 +26,6 @@ _FEW_SAMPLES = 3.0
 
 _KEPT_S = 30 * 86400.0
 """How long an unfinished analysis is kept to be resumed."""
-
-
-Warn = Callable[[str], None]
 
 
 Analyse = Callable[[Path, Path, BatchSettings, OnProgress, Warn], None]
@@ -64,9 +61,8 @@ def run_analysis(
 
     With `storage` (a folder), an unfinished analysis of the same source and settings is resumed.
     """
-    request = build_request(
-        source, tracks, settings.preset, settings.margin, storage=storage, recognise=settings.people is not None
-    )
+    options = AnalysisOptions(settings.preset, settings.margin, storage=storage, recognise=settings.people is not None)
+    request = build_request(source, tracks, options)
 
     def hear(message: Message) -> None:
         match message:
@@ -103,7 +99,9 @@ def run_verification(
         place = workplace.folder / "verification.json"
         # Effects without samples leave nothing of a face, so nearly all of its detail must be gone.
         samples = settings.samples_per_face if settings.effect in ("mosaic", "blur", "gaussian") else _FEW_SAMPLES
-        request = build_verify_request(source, output, tracks, place, samples, settings.verify_every or 1)
+        request = build_verify_request(
+            source, output, tracks, place, VerifyOptions(samples, settings.verify_every or 1)
+        )
 
         def hear(message: Message) -> None:
             if isinstance(message, Warned):
@@ -124,12 +122,27 @@ def run_resumable_analysis(
 
 def get_unfinished_path(source: Path) -> Path:
     """The folder in which the analysis of a source is kept until its output is finished."""
-    return unfinished_analyses() / hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:32]
+    return get_unfinished_analyses_folder() / hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:32]
+
+
+def forget_after_second_failure(source: Path) -> None:
+    """Keep a source's unfinished analysis after one failure, and remove it after the second.
+
+    A lack of memory or a crash may be over at the next try, but an input that fails twice would leave its analysis
+    behind for good.
+    """
+    folder = get_unfinished_path(source)
+    failed = folder / "failed"
+    if failed.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+    elif folder.is_dir():
+        with suppress(OSError):
+            failed.touch()
 
 
 def forget_abandoned() -> None:
     """Remove unfinished analyses that were not resumed in time."""
-    for folder in unfinished_analyses().glob("*"):
+    for folder in get_unfinished_analyses_folder().glob("*"):
         with suppress(OSError):
             if time.time() - folder.stat().st_mtime > _KEPT_S:
                 shutil.rmtree(folder)

@@ -3,13 +3,15 @@
 
 It runs as a module under the bpy wheel or as a script inside the Blender application, always in its own process.
 Messages are lines on standard output that begin with `@faceblur ` and hold one JSON object; all other lines come from
-Blender itself.
+Blender itself. With a second argument, "end-with-parent", the process ends as soon as its standard input does.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import Any
@@ -46,13 +48,11 @@ def run(job: dict[str, Any]) -> None:
     `replace` as well it makes a project without covers, see `covered_footage.finish_copy`. With `evaluate` it writes
     the outlines of masks, see `bake.outlines.evaluate_masks`.
 
-    For measurements, `effect` may be None (footage without a cover), and `measure` may be "pass": a modifier that
-    returns the picture unchanged.
+    For measurements, `effect` may be None (footage without a cover).
     """
     import bpy
 
     from ..core.cover.effects import EffectSettings
-    from ..core.cover.keyframes import opacity_spans
     from ..core.document.tracks_file import read_document
     from ..core.types import FaceBlurError
     from .export.covered_footage import open_footage, render_pictures
@@ -68,8 +68,6 @@ def run(job: dict[str, Any]) -> None:
     document = read_document(Path(job["tracks"]))
     effect = EffectSettings(**job["effect"]) if job["effect"] is not None else None
     scene = open_footage(job, document) if "project" in job else build_project(Path(job["source"]), document, effect)
-    if job.get("measure") == "pass":
-        replace_by_pass(scene)
     if job.get("save_blend"):
         warning = add_sound(scene, Path(job["source"])) if document.source.kind == "movie" else None
         if warning:
@@ -92,7 +90,7 @@ def run(job: dict[str, Any]) -> None:
             else:
                 render_still(scene, settings, channels, depth)
         else:
-            spans = [span for track in document.tracks if track.samples for span in opacity_spans(track)]
+            spans = [span for track in document.tracks if track.samples for span in track.covered_spans()]
             spans += document.unanalysed_spans()
             if "project" in job or (effect is not None and effect.inverse):
                 # The document does not have what an editor drew; and an inverse effect covers something in every frame.
@@ -140,21 +138,6 @@ def evaluate(job: dict[str, Any]) -> None:
     send(type="result", frames=frames, width=0, height=0, frame_rate=[1, 1])
 
 
-def replace_by_pass(scene: Any) -> None:
-    """Make our modifiers return their picture unchanged, to measure the cost of a modifier itself."""
-    from .common.marks import get_modifier
-    from .cover import nodes
-    from .cover.compositing import new_strip_group
-
-    tree = new_strip_group("Face Blur: nothing")
-    source = nodes.add_node(tree, "NodeGroupInput", 0)
-    result = nodes.add_node(tree, "NodeGroupOutput", 1)
-    nodes.put(tree, result.inputs["Image"], source.outputs["Image"])
-    for modifier in map(get_modifier, scene.sequence_editor.strips):
-        if modifier is not None:
-            modifier.node_group = tree
-
-
 def choose_channels(picture: Any) -> tuple[str, int]:
     """The channels (BW, RGB or RGBA) and bits per channel (8 or 16) that preserve a picture's own."""
     per_channel = picture.depth // max(picture.channels, 1)
@@ -174,6 +157,16 @@ def save_project(path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
+def end_with_parent() -> None:
+    """Wait until standard input ends, which happens when the parent closes it or dies, and end this process."""
+    # Not sys.stdin: a thread that waits in its buffer aborts Python 3.11 at exit.
+    while os.read(0, 4096):
+        pass
+    os._exit(3)
+
+
 if __name__ == "__main__":
     arguments = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:]
+    if arguments[1:] == ["end-with-parent"]:
+        threading.Thread(target=end_with_parent, daemon=True).start()
     sys.exit(main(Path(arguments[0])))

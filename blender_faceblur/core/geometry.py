@@ -44,7 +44,7 @@ ELLIPSES = EllipseSettings()
 _STEEP, _FLAT = math.radians(ELLIPSES.leaning_roll_deg), math.radians(ELLIPSES.upright_roll_deg)
 
 
-def common_areas(first: Array, second: Array) -> Array:
+def compute_common_areas(first: Array, second: Array) -> Array:
     """Areas shared by every box of `first` (N x 4) and every box of `second` (M x 4): N x M."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
@@ -52,33 +52,35 @@ def common_areas(first: Array, second: Array) -> Array:
     return common
 
 
-def areas(boxes: Array) -> Array:
+def compute_areas(boxes: Array) -> Array:
     """Areas of N x 4 boxes, at least a tiny positive number."""
     return np.maximum((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), 1e-9)
 
 
-def overlaps(first: Array, second: Array) -> Array:
+def compute_overlaps(first: Array, second: Array) -> Array:
     """Intersection over union: N x M."""
-    common = common_areas(first, second)
-    return common / (areas(first)[:, None] + areas(second)[None, :] - common)
+    common = compute_common_areas(first, second)
+    return common / (compute_areas(first)[:, None] + compute_areas(second)[None, :] - common)
 
 
-def shares_of_smaller(first: Array, second: Array) -> Array:
+def compute_shares_of_smaller(first: Array, second: Array) -> Array:
     """The share of the smaller box that lies in the larger one: N x M."""
-    shares: Array = common_areas(first, second) / np.minimum(areas(first)[:, None], areas(second)[None, :])
+    shares: Array = compute_common_areas(first, second) / np.minimum(
+        compute_areas(first)[:, None], compute_areas(second)[None, :]
+    )
     return shares
 
 
-def centre_of(box: Box | Array) -> tuple[float, float]:
+def compute_centre(box: Box | Array) -> tuple[float, float]:
     return (float(box[0]) + float(box[2])) / 2, (float(box[1]) + float(box[3])) / 2
 
 
-def size_of(box: Box | Array) -> float:
+def compute_size(box: Box | Array) -> float:
     """Side of the square with the box's area."""
     return math.sqrt(max(float(box[2] - box[0]) * float(box[3] - box[1]), 1e-9))
 
 
-def roll_from_landmarks(landmarks: tuple[tuple[float, float], ...]) -> float:
+def compute_roll(landmarks: tuple[tuple[float, float], ...]) -> float:
     """How far a face leans clockwise on the screen, in radians: the lean of the line from its mouth to its eyes.
 
     That line stays long when a face turns to profile, while the line between the eyes shrinks to nothing.
@@ -87,7 +89,7 @@ def roll_from_landmarks(landmarks: tuple[tuple[float, float], ...]) -> float:
     return math.atan2((ax + bx) - (cx + dx), (cy + dy) - (ay + by))
 
 
-def ellipses_in_boxes(boxes: Array, rolls: Array) -> Array:
+def fit_ellipses(boxes: Array, rolls: Array) -> Array:
     """Ellipses (N x 5: cx, cy, rx, ry, angle) of faces in axis-parallel boxes (N x 4) with rolls (N, radians).
 
     An upright face fills its box, and so does one that lies on its side. The box of a face that leans by 30 degrees or
@@ -118,7 +120,7 @@ def ellipses_in_boxes(boxes: Array, rolls: Array) -> Array:
     return grow_to_contain(out, upright)
 
 
-def supports(ellipses: Array, directions: Array) -> Array:
+def compute_supports(ellipses: Array, directions: Array) -> Array:
     """How far N ellipses (N x 5) reach in D directions (radians, clockwise from +x): N x D.
 
     This is the maximum of p . (cos, sin) over an ellipse's points p. An ellipse lies inside another if it reaches no
@@ -139,7 +141,7 @@ def grow_to_contain(ellipses: Array, contained: Array) -> Array:
 
     Growing both semi-axes by m moves the support by at least m * 2 sqrt(rx ry) / (rx + ry) in every direction.
     """
-    lack = (supports(contained, _DIRECTIONS) - supports(ellipses, _DIRECTIONS)).max(axis=1)
+    lack = (compute_supports(contained, _DIRECTIONS) - compute_supports(ellipses, _DIRECTIONS)).max(axis=1)
     rx, ry = ellipses[:, 2], ellipses[:, 3]
     margin = np.clip(lack, 0, None) * (rx + ry) / (2 * np.sqrt(np.maximum(rx * ry, 1e-9)))
     # Between two directions the lack can be larger, depending on how much the shapes differ.

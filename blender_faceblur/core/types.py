@@ -7,12 +7,25 @@ down, with the outer corner of the first pixel at (0, 0). Frames are source fram
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from fractions import Fraction
 
+import numpy as np
+from numpy.typing import NDArray
+
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels."""
+
+Picture = NDArray[np.uint8]
+"""Height x width x 3, BGR, or height x width where a grey picture is meant."""
+
+Color = tuple[float, float, float, float]
+"""Red, green, blue and alpha, from 0 to 1."""
+
+Warn = Callable[[str], None]
+"""Passes a sentence on to the user."""
 
 
 class FaceBlurError(Exception):

@@ -32,6 +32,7 @@ _MOV_SOUND = frozenset(
         "pcm_mulaw",
     }
 )
+_MP4_TEXT = frozenset({"mov_text"})
 _WEBM_SOUND = frozenset({"opus", "vorbis"})
 AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
 """The layouts in which sound is encoded again, by the number of channels."""
@@ -41,21 +42,23 @@ AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8
 class Container:
     """`format` is FFmpeg's name of the muxer.
 
-    `sound` are the codecs that players read in the container; None where they read all that the muxer writes.
+    `sound` and `subtitles` are the codecs that players read in the container; None where they read all that the muxer
+    writes.
     """
 
     suffix: str
     format: str
     pictures: frozenset[str]
     sound: frozenset[str] | None
+    subtitles: frozenset[str] | None
 
 
 CONTAINERS = (
-    Container(".mp4", "mp4", frozenset({"h264", "h265", "av1", "vp9"}), _MP4_SOUND),
-    Container(".m4v", "mp4", frozenset({"h264", "h265"}), _MP4_SOUND),
-    Container(".mov", "mov", frozenset({"h264", "h265", "prores", "dnxhr"}), _MOV_SOUND),
-    Container(".webm", "webm", frozenset({"av1", "vp9"}), _WEBM_SOUND),
-    Container(".mkv", "matroska", frozenset({"h264", "h265", "av1", "vp9", "prores", "dnxhr", "ffv1"}), None),
+    Container(".mp4", "mp4", frozenset({"h264", "h265", "av1", "vp9"}), _MP4_SOUND, _MP4_TEXT),
+    Container(".m4v", "mp4", frozenset({"h264", "h265"}), _MP4_SOUND, _MP4_TEXT),
+    Container(".mov", "mov", frozenset({"h264", "h265", "prores", "dnxhr"}), _MOV_SOUND, _MP4_TEXT),
+    Container(".webm", "webm", frozenset({"av1", "vp9"}), _WEBM_SOUND, frozenset({"webvtt"})),
+    Container(".mkv", "matroska", frozenset({"h264", "h265", "av1", "vp9", "prores", "ffv1"}), None, None),
 )
 MATROSKA = CONTAINERS[-1]
 
@@ -90,10 +93,12 @@ def list_sound(path: Path) -> list[SourceSound]:
 
 
 def can_copy(stream: Any, container: Container) -> bool:
-    """Whether the container can hold an open sound stream unchanged. Its muxer is asked to begin a file with it."""
+    """Whether the container can hold an open sound or subtitle stream unchanged. Its muxer is asked to begin a file
+    with it."""
     import av
 
-    if stream.codec_context is None or (container.sound is not None and name_codec(stream) not in container.sound):
+    codecs = container.subtitles if stream.type == "subtitle" else container.sound
+    if stream.codec_context is None or (codecs is not None and name_codec(stream) not in codecs):
         return False
     try:
         with av.open(io.BytesIO(), "w", format=container.format) as result:
@@ -138,6 +143,8 @@ def choose_container(
     own = get_container(source.suffix)
     if own is not None and codec in own.pictures and not _list_foreign(sound, own):
         return own, []
+    if codec not in MATROSKA.pictures:
+        raise FaceBlurError(f"{codec} pictures can only be written as .mov, which cannot hold the sound. Use --codec.")
     foreign = _list_foreign(sound, MATROSKA)
     if foreign and not reencode_audio:
         raise FaceBlurError(

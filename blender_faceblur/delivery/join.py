@@ -17,11 +17,20 @@ from typing import Any
 
 from ..core.types import FaceBlurError
 from .container import Container, can_copy
-from .remux import compute_blank, is_mark, list_dropped, merge_tracks, plan_sound, walk_packets
+from .matroska import ROOM, name_pixel_aspect
+from .remux import (
+    compute_blank,
+    list_dropped,
+    merge_tracks,
+    move_chapters,
+    plan_sound,
+    read_timecode,
+    walk_packets,
+)
 
-PIECE_LEAD_S = 60
+PIECE_LEAD_S = 86400
 """How much later pictures are in a piece than in the source. Otherwise the NUT muxer would move a piece that has a time
-below zero, which the first pictures have in the order of decoding."""
+below zero, which the first pictures have in the order of decoding: as far below as the longest gap between pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,7 @@ class PictureStream:
     pixel_aspect: Fraction
     colors: tuple[int, int, int, int]
     matrix: tuple[int, ...] = ()
+    frame_rate: Fraction = Fraction(25)
 
 
 def join_film(
@@ -65,21 +75,23 @@ def join_film(
             result.metadata["comment"] = settings.record
             blank = compute_blank(original)
             plan = _PicturePlan(pieces, pictures, blank)
-            tracks = [plan.add_to(result, _read_timecode(original))]
+            tracks = [plan.add_to(result, container, read_timecode(original))]
             tracks += [
                 plan_sound(stream, source, result, container, settings.reencode_audio, blank)
                 for stream in original.streams.audio
             ]
-            subtitles = [s for s in original.streams.subtitles if settings.keep_subtitles and not is_mark(s)]
+            subtitles = [s for s in original.streams.subtitles if settings.keep_subtitles]
             kept = [stream for stream in subtitles if can_copy(stream, container)]
             tracks += [_plan_subtitle(stream, source, result, container, blank) for stream in kept]
-            chapters = _move_chapters(original, blank)
+            chapters = move_chapters(original, blank)
             if chapters:
                 result.set_chapters(chapters)
             for packet in merge_tracks(tracks):
                 result.mux(packet)
             notes = list_dropped(original, {stream.index for stream in kept}, keeps_marks=True)
-            return notes, plan.list_times()
+        if plan.names_aspect_late:
+            name_pixel_aspect(output, plan.size, pictures.pixel_aspect)
+        return notes, plan.list_times()
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise FaceBlurError(f"The pictures and sound of {source.name} cannot be joined: {reason}.") from error
@@ -93,8 +105,11 @@ class _PicturePlan:
         base = pictures.time_base
         # MP4 and Matroska count whole fractions of a second.
         self._unit = Fraction(1, base.denominator)
-        self._step = base.numerator
+        self._step = round(1 / pictures.frame_rate / self._unit)
+        self._lead = round(PIECE_LEAD_S / base) * base.numerator
         self._early = round(blank / self._unit)
+        self.size = (0, 0)
+        self.names_aspect_late = False
         self._times: list[int] = []
         self._extradata: bytes | None = None
         for piece in pieces:
@@ -112,17 +127,23 @@ class _PicturePlan:
     def list_times(self) -> list[Fraction]:
         return [(time - self._early) * self._unit for time in self._order]
 
-    def add_to(self, result: Any, timecode: str) -> Iterator[tuple[Fraction, Any]]:
+    def add_to(self, result: Any, container: Container, timecode: str) -> Iterator[tuple[Fraction, Any]]:
         import av
 
         with av.open(str(self._pieces[0])) as first:
-            target = result.add_stream_from_template(first.streams.video[0])
+            # Without `opaque`, PyAV looks for an encoder with the decoder's name, such as libdav1d.
+            target = result.add_stream_from_template(first.streams.video[0], opaque=True)
         target.time_base = self._unit
         context = target.codec_context
+        self.size = (context.width, context.height)
+        context.framerate = self._pictures.frame_rate
         context.sample_aspect_ratio = self._pictures.pixel_aspect
         context.color_range, context.colorspace, context.color_primaries, context.color_trc = self._pictures.colors
         if self._pictures.matrix:
             target.set_display_matrix(self._pictures.matrix)
+        if container.format in ("matroska", "webm") and self._pictures.pixel_aspect != 1:
+            target.metadata.update(ROOM)
+            self.names_aspect_late = True
         if timecode:
             target.metadata["timecode"] = timecode
         return self._walk(target)
@@ -138,9 +159,8 @@ class _PicturePlan:
                 self._extradata = extradata
             elif extradata != self._extradata:
                 raise ValueError("the pieces were encoded differently")
-            ratio, lead = Fraction(stream.time_base) / self._unit, round(PIECE_LEAD_S / self._pictures.time_base)
-            packets = (packet for packet in container.demux(stream) if packet.size)
-            return [round(packet.pts * ratio) - lead * self._step for packet in packets]
+            ratio = Fraction(stream.time_base) / self._unit
+            return [round(packet.pts * ratio) - self._lead for packet in container.demux(stream) if packet.size]
 
     def _walk(self, target: Any) -> Iterator[tuple[Fraction, Any]]:
         import av
@@ -172,19 +192,3 @@ def _plan_subtitle(
         target.metadata["language"] = language
     target.disposition = stream.disposition
     return walk_packets(source, stream.index, target, container, blank)
-
-
-def _read_timecode(original: Any) -> str:
-    """The timecode of the first picture, which MP4 and MOV store in a stream of its own; empty if there is none."""
-    for metadata in (*(stream.metadata for stream in original.streams), original.metadata):
-        if metadata.get("timecode"):
-            return str(metadata["timecode"])
-    return ""
-
-
-def _move_chapters(original: Any, blank: Fraction) -> list[Any]:
-    chapters = []
-    for chapter in original.chapters():
-        early = round(blank / Fraction(chapter["time_base"]))
-        chapters.append({**chapter, "start": max(chapter["start"] - early, 0), "end": max(chapter["end"] - early, 0)})
-    return chapters

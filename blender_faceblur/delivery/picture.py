@@ -51,8 +51,11 @@ def finish_picture(path: Path, record: str, orientation: int = 1, profile: bytes
     path.write_bytes(data)
 
 
-def read_profile(path: Path) -> bytes:
-    """The ICC profile of an RGB picture; empty if there is none, or if it cannot be read."""
+def read_profile(path: Path, keeps_grey: bool = False) -> bytes:
+    """The ICC profile of a picture; empty if there is none, if it cannot be read, or if it does not fit the output.
+
+    An output has RGB colours, and with `keeps_grey` also grey ones if the picture has.
+    """
     data = path.read_bytes()
     profile = b""
     try:
@@ -74,7 +77,8 @@ def read_profile(path: Path) -> bytes:
             profile = next((body for name, body in _split_webp(data, path) if name == b"ICCP"), b"")
     except (struct.error, zlib.error, FaceBlurError, IndexError):
         return b""
-    return profile if profile[16:20] == b"RGB " and profile[36:40] == b"acsp" else b""
+    fitting = (b"RGB ", b"GRAY") if keeps_grey else (b"RGB ",)
+    return profile if profile[16:20] in fitting and profile[36:40] == b"acsp" else b""
 
 
 def read_picture_record(path: Path) -> str:

@@ -14,6 +14,8 @@ from ..core.types import FaceBlurError
 from .container import AAC_LAYOUTS, Container, can_copy, name_codec
 
 AAC_BIT_RATE = 192_000
+_DISCARD_ALL = 48
+"""AVDISCARD_ALL (libavcodec/defs.h)."""
 _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 
 
@@ -58,6 +60,28 @@ def remux_film(
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise FaceBlurError(f"The pictures and sound of {source.name} cannot be joined: {reason}.") from error
+
+
+def read_timecode(container: Any) -> str:
+    """The timecode of the first picture, which MP4 and MOV store in a stream of its own; empty if there is none."""
+    for metadata in (*(stream.metadata for stream in container.streams), container.metadata):
+        for key, value in metadata.items():
+            # Matroska writes the names of its tags in capitals.
+            if key.lower() == "timecode" and value:
+                return str(value)
+    return ""
+
+
+def move_chapters(container: Any, blank: Fraction) -> list[dict[str, Any]]:
+    """The chapters of a film that begins `blank` seconds earlier. Of what is written about them only the titles are
+    left."""
+    chapters = []
+    for chapter in container.chapters():
+        early = round(blank / Fraction(chapter["time_base"]))
+        titles = {key: value for key, value in chapter["metadata"].items() if key.lower() == "title"}
+        start, end = max(chapter["start"] - early, 0), max(chapter["end"] - early, 0)
+        chapters.append({**chapter, "start": start, "end": end, "metadata": titles})
+    return chapters
 
 
 def read_start(container: Any) -> Fraction:
@@ -250,6 +274,5 @@ def list_dropped(original: Any, kept: Collection[int] = (), keeps_marks: bool = 
 
 def is_mark(stream: Any) -> bool:
     """Whether a stream is how MP4 and MOV store the names of chapters or the timecode."""
-    if stream.type == "subtitle":
-        return stream.codec_context is not None and stream.codec_context.codec_tag == "text"
-    return stream.type == "data" and bool(stream.metadata.get("timecode"))
+    # FFmpeg has read the names of the chapters by then, and discards the stream.
+    return stream.type == "data" and (bool(stream.metadata.get("timecode")) or int(stream.discard) == _DISCARD_ALL)

@@ -3,14 +3,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from ..core.types import FaceBlurError
 from .picture import list_notes
+from .remux import compute_blank, is_mark, move_chapters, read_timecode
+from .verify import STEP_TOLERANCE_S
 
 _RECORD = re.compile(r"faceblur:1:[0-9a-f]{64}:[0-9]{1,9}")
 
@@ -31,34 +37,91 @@ _OWN_FILM_KEYS = frozenset(
 )
 """Keys that muxers write themselves; `handler_name` and `encoder` only with the values below."""
 
-_OWN_WORDS = re.compile(r"(Lavf|Lavc|VideoHandler\Z|SoundHandler\Z|\Z)")
+_OWN_WORDS = re.compile(r"(Lavf|Lavc|(Video|Sound|Subtitle|TimeCode)Handler\Z|\Z)")
 
 
-def find_traces(film: Path) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What a film may keep of its source: subtitle streams (hashes of their packets), chapters (title, and start in
+    seconds since the first picture or sound) and the timecode."""
+
+    subtitles: tuple[str, ...] = ()
+    chapters: tuple[tuple[str, Fraction], ...] = ()
+    timecode: str = ""
+
+    @classmethod
+    def read(cls, container: Any) -> _Kept:
+        streams = list(container.streams.subtitles)
+        chapters = move_chapters(container, compute_blank(container))
+        starts = [
+            (str(one["metadata"].get("title", "")), one["start"] * Fraction(one["time_base"])) for one in chapters
+        ]
+        digests = {stream.index: hashlib.sha256() for stream in streams}
+        for packet in container.demux(streams) if streams else ():
+            # MP4 and MOV fill the time without a subtitle with empty ones.
+            if any(bytes(packet)):
+                digests[packet.stream.index].update(bytes(packet))
+        return cls(tuple(one.hexdigest() for one in digests.values()), tuple(starts), read_timecode(container))
+
+    def holds_chapters(self, others: _Kept) -> bool:
+        """Whether these are the chapters of another film. Containers may cut long titles."""
+        return len(self.chapters) == len(others.chapters) and all(
+            title.startswith(cut) and abs(start - at) <= STEP_TOLERANCE_S
+            for (title, start), (cut, at) in zip(self.chapters, others.chapters, strict=True)
+        )
+
+
+def find_traces(film: Path, source: Path | None = None) -> list[str]:
     """Sentences about metadata, further streams, chapters and pictures in a finished film; see `delivery.remux`.
 
-    They name the keys without repeating the values. Raises FaceBlurError if the file cannot be read.
+    Subtitles, chapters and a timecode are no traces if they are those of `source`, which `delivery.join` keeps on
+    purpose. The sentences name the keys without repeating the values. Raises FaceBlurError if a file cannot be read.
     """
+    theirs = _read_kept(source) if source is not None else _Kept()
+    ours = _read_kept(film)
+    with _open(film) as container:
+        found = []
+        foreign = set(_list_foreign(container.metadata, True))
+        for stream in container.streams:
+            foreign |= set(_list_foreign(stream.metadata, False))
+        if ours.timecode and ours.timecode == theirs.timecode:
+            foreign = {key for key in foreign if key.lower() != "timecode"}
+        if foreign:
+            found.append(f"It carries metadata: {', '.join(sorted(foreign))}.")
+        others = [
+            stream.type
+            for stream in container.streams
+            if stream.type not in ("video", "audio", "subtitle") and not (source is not None and is_mark(stream))
+        ]
+        left = list(theirs.subtitles)
+        for digest in ours.subtitles:
+            if digest in left:
+                left.remove(digest)
+            else:
+                others.append("subtitle")
+        if others:
+            found.append(f"It carries {len(others)} further streams ({', '.join(sorted(map(str, set(others))))}).")
+        if len(container.streams.video) > 1:
+            found.append("It carries a further video stream, or a cover picture or thumbnail.")
+        if ours.chapters and not theirs.holds_chapters(ours):
+            found.append("It carries chapters.")
+        return found
+
+
+def _read_kept(film: Path) -> _Kept:
+    with _open(film) as container:
+        return _Kept.read(container)
+
+
+@contextmanager
+def _open(film: Path) -> Iterator[Any]:
     import av
 
-    found = []
     try:
         with av.open(str(film), options={"protocol_whitelist": "file"}) as container:
-            foreign = set(_list_foreign(container.metadata, True))
-            for stream in container.streams:
-                foreign |= set(_list_foreign(stream.metadata, False))
-            if foreign:
-                found.append(f"It carries metadata: {', '.join(sorted(foreign))}.")
-            others = [stream.type for stream in container.streams if stream.type not in ("video", "audio")]
-            if others:
-                found.append(f"It carries {len(others)} further streams ({', '.join(sorted(map(str, set(others))))}).")
-            if len(container.streams.video) > 1:
-                found.append("It carries a further video stream, or a cover picture or thumbnail.")
-            if container.chapters():
-                found.append("It carries chapters.")
+            yield container
     except (av.error.FFmpegError, OSError) as error:
         raise FaceBlurError(f"{film.name} cannot be opened: {error}") from error
-    return found
 
 
 def find_carried(film: Path, source: Path) -> list[str]:

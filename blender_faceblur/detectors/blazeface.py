@@ -70,7 +70,7 @@ class BlazeFace(FaceDetector):
                 vision.FaceDetectorOptions(base_options=base, min_detection_confidence=threshold)
             )
         except (OSError, RuntimeError, ValueError) as error:
-            raise FaceBlurError(f"Cannot read the face detector {model.name}: {_first_line(error)}") from error
+            raise FaceBlurError(f"Cannot read the face detector {model.name}: {_get_first_line(error)}") from error
         self._threshold = threshold
 
     @property
@@ -99,14 +99,14 @@ class BlazeFace(FaceDetector):
         except (RuntimeError, ValueError) as error:
             self.close()
             self._notes.append(
-                f"The detector {self.name} failed ({_first_line(error)}) and was not used from then on. "
+                f"The detector {self.name} failed ({_get_first_line(error)}) and was not used from then on. "
                 "The other detectors continued."
             )
             return []
         if not found:
             return []
         height, width = image_bgr.shape[:2]
-        boxes = np.array([_corners_of(d.bounding_box) for d in found], np.float32)
+        boxes = np.array([_get_corners(d.bounding_box) for d in found], np.float32)
         scores = np.array([d.categories[0].score for d in found], np.float32)
         points = np.array([[(p.x * width, p.y * height) for p in d.keypoints[:4]] for d in found], np.float32)
         landmarks = _to_landmarks(points)
@@ -137,11 +137,11 @@ def _to_landmarks(points: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.stack([points[:, 0], points[:, 1], points[:, 2], mouth - half_mouth, mouth + half_mouth], axis=1)
 
 
-def _corners_of(box: Any) -> tuple[float, float, float, float]:
+def _get_corners(box: Any) -> tuple[float, float, float, float]:
     return box.origin_x, box.origin_y, box.origin_x + box.width, box.origin_y + box.height
 
 
-def _first_line(error: Exception) -> str:
+def _get_first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or ["no reason given"])[0][:200]
 
 
@@ -169,7 +169,7 @@ def _load_mediapipe() -> Any:
         from mediapipe.tasks.python.vision.face_detector import FaceDetectorOptions
     except (ImportError, OSError, AttributeError, RuntimeError) as error:
         raise FaceBlurError(
-            f"mediapipe {version} cannot be loaded ({_first_line(error)}), so BlazeFace cannot run."
+            f"mediapipe {version} cannot be loaded ({_get_first_line(error)}), so BlazeFace cannot run."
         ) from error
     finally:
         for name, module in stand_ins.items():

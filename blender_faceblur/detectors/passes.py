@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..core.detection.picture_sizes import compute_detector_size
 from ..core.detection.settings import DetectorUse
 from ..core.detection.windows import is_cut_off, map_to_picture
-from ..core.geometry import size_of
+from ..core.geometry import compute_size
 from ..core.types import Detection
 from .base import FaceDetector, suppress_duplicates
 
@@ -67,7 +67,7 @@ class MultiPassDetector:
             for one_pass in self._passes
             for d in _run_pass(image_bgr, one_pass)
             if d.confidence >= one_pass.threshold
-            and (one_pass.largest >= 1 or size_of(d.box) <= one_pass.largest * most)
+            and (one_pass.largest >= 1 or compute_size(d.box) <= one_pass.largest * most)
         ]
         if len(self._passes) == 1 and self._passes[0].turns == (0,) and self._passes[0].tiles == 1:
             return found
@@ -98,7 +98,7 @@ def combine_passes(
 def _run_pass(picture: NDArray[np.uint8], one_pass: DetectionPass) -> Iterator[Detection]:
     if one_pass.tiles == 1:
         for turn in one_pass.turns:
-            yield from _turned(picture, one_pass.detector, turn)
+            yield from _detect_turned(picture, one_pass.detector, turn)
         return
     import cv2
 
@@ -109,7 +109,7 @@ def _run_pass(picture: NDArray[np.uint8], one_pass: DetectionPass) -> Iterator[D
             size = (right - left) * one_pass.tiles, (bottom - top) * one_pass.tiles
             part = np.asarray(cv2.resize(picture[top:bottom, left:right], size, interpolation=cv2.INTER_LINEAR))
             for turn in one_pass.turns:
-                for d in _turned(part, one_pass.detector, turn):
+                for d in _detect_turned(part, one_pass.detector, turn):
                     placed = map_to_picture(d, left, top, one_pass.tiles)
                     # The neighbouring tile shows that face whole.
                     if not is_cut_off(placed.box, (left, top, right, bottom), (width, height), near_px):
@@ -125,7 +125,7 @@ def split_side(length: int, parts: int) -> list[tuple[int, int]]:
     ]
 
 
-def _turned(picture: NDArray[np.uint8], detector: FaceDetector, turn_deg: int) -> list[Detection]:
+def _detect_turned(picture: NDArray[np.uint8], detector: FaceDetector, turn_deg: int) -> list[Detection]:
     """Detections in the picture rotated clockwise, mapped back to the unrotated picture."""
     if turn_deg % 360 == 0:
         return detector.detect(picture)

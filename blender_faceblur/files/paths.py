@@ -70,7 +70,7 @@ class ModelFile:
         return self.converted or self
 
 
-def models_folder() -> Path:
+def get_models_folder() -> Path:
     """The folder of models.toml and the weights: inside the package when installed, beside it in a checkout.
 
     Raises FaceBlurError when there is neither.
@@ -84,7 +84,7 @@ def models_folder() -> Path:
 @cache
 def list_models() -> dict[str, ModelFile]:
     """All weights that this version knows, by name, in the order of the file."""
-    with open(models_folder() / "models.toml", "rb") as stream:
+    with open(get_models_folder() / "models.toml", "rb") as stream:
         entries = tomllib.load(stream)["model"]
     return {entry["name"]: _read_entry(entry) for entry in entries}
 
@@ -110,7 +110,7 @@ def get_model_path(name: str) -> Path:
             wrong.append(candidate)
     if wrong:
         raise FaceBlurError(f"{wrong[0]} is not used: its size or SHA-256 differs from the expected file.")
-    originals = [folder / model.file for folder in _weight_folders() if (folder / model.file).is_file()]
+    originals = [folder / model.file for folder in _list_weight_folders() if (folder / model.file).is_file()]
     if originals:
         raise FaceBlurError(
             f"{originals[0]} must be converted first: in a checkout run `build.py models {name}`, "
@@ -130,7 +130,7 @@ def check_models(names: Iterable[str]) -> None:
 
 def list_places(model: ModelFile) -> list[Path]:
     """The possible paths of a weights file, whether it exists or not, in the order in which they are tried."""
-    return [*(folder / model.used.file for folder in _weight_folders()), *list_packaged(model)]
+    return [*(folder / model.used.file for folder in _list_weight_folders()), *list_packaged(model)]
 
 
 def list_packaged(model: ModelFile) -> list[Path]:
@@ -170,36 +170,36 @@ def set_user_folder(folder: Path | None) -> None:
     _INSTALLATION.user_folder = folder
 
 
-def user_folder() -> Path | None:
+def get_user_folder() -> Path | None:
     """The folder set by `set_user_folder`."""
     return _INSTALLATION.user_folder
 
 
-def stored_analyses() -> Path | None:
+def get_stored_analyses_folder() -> Path | None:
     """The folder in which an installed extension stores analyses; None outside an extension, where none are stored."""
-    own = user_folder()
+    own = get_user_folder()
     return own / "analyses" if own is not None else None
 
 
-def stored_embeddings() -> Path | None:
+def get_stored_embeddings_folder() -> Path | None:
     """The folder in which an installed extension stores face embeddings if the editor asks for it; else None."""
-    own = user_folder()
+    own = get_user_folder()
     return own / "faces" if own is not None else None
 
 
-def unfinished_analyses() -> Path:
+def get_unfinished_analyses_folder() -> Path:
     """The folder for the results of unfinished analyses: the extension's own, or `.cache` in a checkout."""
-    return (user_folder() or PACKAGE_FOLDER.parent / ".cache") / "unfinished"
+    return (get_user_folder() or PACKAGE_FOLDER.parent / ".cache") / "unfinished"
 
 
-def temporary_folder() -> Path:
+def get_temporary_folder() -> Path:
     """Create the folder for this user's job folders: private (mode 0700 where the system has modes).
 
     It lies in the user folder of an installed extension, otherwise in the system's temporary folder. Raises
     FaceBlurError when the folder cannot be created, or when others own it or have access to it.
     """
     user = str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
-    own = user_folder()
+    own = get_user_folder()
     folder = own / "jobs" if own is not None else Path(tempfile.gettempdir()) / f"faceblur-{user}"
     try:
         folder.mkdir(mode=0o700, parents=own is not None, exist_ok=True)
@@ -212,8 +212,8 @@ def temporary_folder() -> Path:
     return folder
 
 
-def _weight_folders() -> list[Path]:
-    folders = [models_folder()]
+def _list_weight_folders() -> list[Path]:
+    folders = [get_models_folder()]
     given = os.environ.get(MODELS_VARIABLE)
     if given:
         folders.append(Path(given).expanduser())

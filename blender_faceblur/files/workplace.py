@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import IO
 
 from ..core.types import FaceBlurError
-from .paths import temporary_folder
+from .paths import get_temporary_folder
 
 _PART_PREFIX = ".faceblur-"
 _LOCK, _PARTS = "lock", "parts.json"
@@ -32,7 +32,7 @@ class Workplace:
     """
 
     def __init__(self) -> None:
-        self._root = temporary_folder()
+        self._root = get_temporary_folder()
         self.folder = self._choose_folder()
         self._parts: list[Path] = []
         self._lock: IO[bytes] | None = None

@@ -72,12 +72,15 @@ class CodeSpace:
         return list(cv2.split(cv2.transform(rgb, matrix)))
 
     def to_rgb(self, planes: list[NDArray[np.float32]]) -> Rgb:
-        """The colours of samples, which all have the same resolution; values outside of the range are clipped."""
+        """The colours of samples, which all have the same resolution; values outside of the range are clipped.
+
+        An alpha plane is ignored.
+        """
         import cv2
 
         if self.planar.kind == "grey":
             return np.repeat((planes[0] / np.float32(self.opaque))[..., None], 3, axis=2)
-        rgb: Any = cv2.transform(cv2.merge(planes), _invert(self._to_codes_matrix()))
+        rgb: Any = cv2.transform(cv2.merge(planes[:3]), _invert(self._to_codes_matrix()))
         return np.asarray(np.clip(rgb, 0.0, 1.0, out=rgb))
 
     def _to_codes_matrix(self) -> NDArray[np.float64]:
@@ -133,7 +136,7 @@ def read_samples(planes: list[Plane], window: tuple[int, int, int, int], planar:
 
     x1, y1, x2, y2 = window
     samples: list[Any] = [planes[0][y1:y2, x1:x2].astype(np.float32)]
-    for plane in planes[1:3]:
+    for plane in planes[1:3] if planar.kind != "grey" else []:
         part = plane[cut_chroma(window, planar)].astype(np.float32)
         full = part.shape[1] << planar.chroma_shift[0], part.shape[0] << planar.chroma_shift[1]
         if full != (part.shape[1], part.shape[0]):

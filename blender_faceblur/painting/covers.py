@@ -77,7 +77,10 @@ class Timeline(Protocol):
         ...
 
     def describe(self, first: float, last: float) -> list[Any]:
-        """All that decides how pictures between two positions (in frames) are covered, as values for a digest."""
+        """All that decides how pictures between two positions (in frames) are covered, as values for a digest.
+
+        The last value is true if one of them is, or may be, covered completely.
+        """
         ...
 
 
@@ -119,7 +122,7 @@ class CoverTimeline:
                 outlines.append(_outline(layer, moment.position, face_px))
             growth = BEYOND_MARGIN if beyond else 1.0
             outlines += [_outline(layer, frame, face_px, growth) for frame in opaque]
-        return outlines
+        return _drop_repeated(outlines)
 
     def describe(self, first: float, last: float) -> list[Any]:
         """All that decides how pictures between two positions (in frames) are covered, as values for a digest."""
@@ -138,6 +141,14 @@ class CoverTimeline:
         last = self._frame_count - 1
         low, high = math.floor(moment.position), math.ceil(moment.position)
         return tuple(sorted({min(max(low, 0), last), min(max(high, 0), last)}))
+
+
+def _drop_repeated(outlines: list[Outline]) -> list[Outline]:
+    """Without outlines that fill the same pixels: many frames may show one picture, with a face that stays in place."""
+    different = {
+        (np.round(one.polygon * (1 << _SUBPIXEL_BITS)).tobytes(), one.feather, one.face_px): one for one in outlines
+    }
+    return list(different.values())
 
 
 def _outline(layer: LayerPlan, frame: float, face_px: float, growth: float = 1.0) -> Outline:
@@ -205,9 +216,9 @@ def _soften(inside: Coverage, feather: float) -> Coverage:
     if feather < 0.5:
         return inside
     away = cv2.distanceTransform(255 - inside, cv2.DIST_L2, 3 if feather < 4 else 5)
-    # The first pixel outside lies half a pixel beyond the edge.
-    edge = np.flatnonzero((away > 0) & (away < feather + 0.5))
-    share = (away.flat[edge] - 0.5) / feather
+    # Blender's edge begins at the first pixel that is not completely inside.
+    edge = np.flatnonzero((away > 0) & (away < feather + 1))
+    share = np.maximum(away.flat[edge] - 1, 0) / feather
     soft = inside.copy()
     soft.flat[edge] = 255 * (1 - share * share * (3 - 2 * share))
     return soft

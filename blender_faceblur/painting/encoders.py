@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -45,11 +46,18 @@ _SOFTWARE = {
     "ffv1": ("ffv1",),
 }
 
-_SAME_SAMPLES = {"gbrp": ("rgb24", "bgr24"), "gbrap": ("bgra",), "gbrp16le": ("rgb48le",), "gbrap16le": ("rgba64le",)}
+_SAME_SAMPLES = {
+    "gbrp": ("rgb24", "bgr24", "bgr0"),
+    "gbrap": ("bgra",),
+    "gbrp16le": ("rgb48le",),
+    "gbrap16le": ("rgba64le",),
+}
 """Packed formats with the same samples as a planar one, for encoders that take only those."""
 
-_RATE_FACTORS = {"lossless": 0, "high": 17, "medium": 20, "low": 23}
-"""Constant rate factors of x264 and x265. 17 is visually lossless (docs/rendering.md)."""
+_X264_RATE_FACTORS = {"high": 15, "medium": 18, "low": 21}
+"""With the preset veryfast, 15 is as similar to the source as 17 is with faster, at a tenth more bytes and nearly twice
+the speed (docs/rendering.md)."""
+_X265_RATE_FACTORS = {"lossless": 0, "high": 17, "medium": 20, "low": 23}
 
 _AV1_RATE_FACTORS = {"high": 18, "medium": 26, "low": 34}
 _VP9_RATE_FACTORS = {"lossless": 0, "high": 16, "medium": 22, "low": 30}
@@ -59,8 +67,26 @@ _CHROMA_LOCATIONS = {1: 0, 2: 1, 3: 2, 4: 3, 5: 4, 6: 5}
 """AVChromaLocation and the values of H.264's and H.265's chroma_sample_loc_type."""
 
 _TOP_FIRST = (2, 4)
-_INTERLACING = ("libx264", "libx264rgb", "prores_ks", "dnxhd", "ffv1")
+_INTERLACING = ("libx264", "libx264rgb", "prores_ks", "ffv1")
 """Encoders that mark interlaced pictures as such."""
+
+_MASTERING = ("libx264", "libx264rgb", "libx265", "libsvtav1")
+"""Encoders that write the mastering display and the content light level."""
+
+_OPAQUE = ("libx265", "libvpx-vp9")
+"""Encoders whose transparency is lost: it is a layer of its own in H.265, and lies beside the pictures in VP9."""
+
+_LOCATING = ("libx264", "libx265")
+"""Encoders that write the chroma location."""
+
+CAPTIONING = ("libx264", "libx264rgb", "libx265")
+"""Encoders that write the closed captions of the pictures (CEA-708)."""
+
+_HALVING = ("libx264", "libx264rgb", "libx265")
+"""Encoders that take no picture whose last column or row shares a chroma sample with nothing."""
+
+_SMALLEST = {"dnxhd": (256, 120), "libx265": (16, 16)}
+"""Encoders that refuse smaller pictures."""
 
 _PRORES_PROFILES = {"yuv422p10le": "3", "yuv444p10le": "4", "yuva444p10le": "4"}
 
@@ -110,6 +136,11 @@ class EncoderChoice:
     options: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    @property
+    def piece_format(self) -> str:
+        """FFmpeg's name of the container for pieces. NUT keeps any time exactly, but holds neither ProRes nor DNxHR."""
+        return "mov" if self.codec in ("prores", "dnxhr") else "nut"
+
 
 def choose_encoder(
     source_codec: str,
@@ -130,16 +161,16 @@ def choose_encoder(
     own = name_own_codec(source_codec)
     order = [codec]
     if codec == "auto":
-        order = [name for name in dict.fromkeys((own, *_FALLBACKS)) if name in allowed]
+        order = [name for name in dict.fromkeys((own, *_FALLBACKS, *CODECS)) if name in allowed]
     if quality == "lossless":
         order = [name for name in order if name not in ("av1", "prores", "dnxhr")] or ["ffv1"]
     for name in order:
         for encoder in _list_encoders(name, wanted):
             found = _find_format(encoder, planar)
-            if found is None:
+            if found is None or not _takes_size(encoder, planar, look):
                 continue
             options = _choose_options(encoder, quality, planar, look)
-            notes = _note_codec(codec, own, name, source_codec)
+            notes = _note_codec(codec, own, name, source_codec, own in allowed)
             if look.is_interlaced and encoder not in _INTERLACING:
                 notes += (f"The film is interlaced; {name} keeps its lines, but does not mark it as interlaced.",)
             choice = EncoderChoice(name, encoder, found, options, notes)
@@ -148,7 +179,20 @@ def choose_encoder(
     if wanted not in ("cpu", "auto"):
         raise FaceBlurError(f"the encoder {wanted} cannot be opened for this film; use --encoder cpu")
     kept = ", ".join(order)
-    raise FaceBlurError(f"no encoder for {kept} keeps the pixel format {pixel_format}; use --codec ffv1")
+    raise FaceBlurError(
+        f"no encoder for {kept} keeps the pixel format {pixel_format} at {look.width} x {look.height}; use --codec ffv1"
+    )
+
+
+def list_unwritten(choice: EncoderChoice, look: StreamLook) -> list[str]:
+    """What of the look the encoder does not write, in words for the user."""
+    unwritten = []
+    if choice.encoder not in _MASTERING and (look.mastering is not None or look.light is not None):
+        unwritten.append("the brightness of the HDR mastering display")
+    # Players take the place on the left for granted.
+    if choice.encoder not in _LOCATING and look.chroma_location > 1:
+        unwritten.append("the place of the colour samples")
+    return unwritten
 
 
 def name_own_codec(source_codec: str) -> str:
@@ -158,6 +202,8 @@ def name_own_codec(source_codec: str) -> str:
 
 def open_encoder(container: Any, choice: EncoderChoice, look: StreamLook, threads: int = 0) -> Any:
     """Add a stream with this encoder to an output container; returns the stream. With `threads` 0 FFmpeg chooses."""
+    # SVT-AV1 describes itself on the terminal unless told to report only errors.
+    os.environ.setdefault("SVT_LOG", "1")
     stream = container.add_stream(choice.encoder, rate=look.frame_rate, options=choice.options)
     context = stream.codec_context
     context.width, context.height, context.pix_fmt = look.width, look.height, choice.pixel_format
@@ -173,11 +219,13 @@ def open_encoder(container: Any, choice: EncoderChoice, look: StreamLook, thread
     return stream
 
 
-def _note_codec(codec: str, own: str, name: str, source_codec: str) -> tuple[str, ...]:
+def _note_codec(codec: str, own: str, name: str, source_codec: str, holds_own: bool) -> tuple[str, ...]:
     if codec != "auto" or name == own:
         return ()
+    if own and not holds_own:
+        return (f"The film is written as {name}: the output's container does not hold {own}.",)
     if own:
-        return (f"The film is written as {name}: no encoder for {own} keeps its pixel format.",)
+        return (f"The film is written as {name}: no encoder for {own} keeps its pixel format and size.",)
     return (f"The film is written as {name}: there is no encoder for its codec, {source_codec}.",)
 
 
@@ -193,6 +241,8 @@ def _find_format(encoder: str, planar: PlanarFormat) -> str | None:
     """The format with the same samples as `planar` that an encoder takes; None if there is none."""
     import av.codec
 
+    if planar.has_alpha and encoder in _OPAQUE:
+        return None
     try:
         formats = {one.name for one in av.codec.Codec(encoder, "w").video_formats or ()}
     except av.error.FFmpegError:
@@ -201,6 +251,16 @@ def _find_format(encoder: str, planar: PlanarFormat) -> str | None:
     semi_planar = {"yuv420p": ("nv12",), "yuv420p10le": ("p010le",)}
     candidates = (plain, *_SAME_SAMPLES.get(planar.name, ()), *semi_planar.get(plain, ()))
     return next((name for name in candidates if name in formats), None)
+
+
+def _takes_size(encoder: str, planar: PlanarFormat, look: StreamLook) -> bool:
+    columns, rows = (1 << shift for shift in planar.chroma_shift)
+    if look.is_interlaced and encoder in _INTERLACING:
+        rows *= 2
+    smallest = _SMALLEST.get(encoder, (1, 1))
+    if look.width < smallest[0] or look.height < smallest[1]:
+        return False
+    return encoder not in _HALVING or not (look.width % columns or look.height % rows)
 
 
 def _choose_options(encoder: str, quality: str, planar: PlanarFormat, look: StreamLook) -> dict[str, str]:
@@ -235,20 +295,21 @@ def _choose_x264_options(quality: str, planar: PlanarFormat, look: StreamLook) -
         params.append(f"mastering-display={_format_mastering(look.mastering)}")
     if look.light is not None:
         params.append(f"cll={look.light[0]},{look.light[1]}")
-    options = {"qp": "0"} if quality == "lossless" else {"crf": str(_RATE_FACTORS[quality])}
+    options = {"qp": "0"} if quality == "lossless" else {"crf": str(_X264_RATE_FACTORS[quality])}
     return options | {"preset": "veryfast"} | ({"x264-params": ":".join(params)} if params else {})
 
 
 def _choose_x265_options(quality: str, planar: PlanarFormat, look: StreamLook) -> dict[str, str]:
-    # x265 writes to the terminal by default.
-    params = ["log-level=error", *_locate_chroma(planar, look)]
+    # x265 writes to the terminal by default. Its description of itself would be part of each piece's header, and would
+    # differ with the number of threads.
+    params = ["log-level=error", "info=0", *_locate_chroma(planar, look)]
     if quality == "lossless":
         params.append("lossless=1")
     if look.mastering is not None:
         params.append(f"master-display={_format_mastering(look.mastering)}")
     if look.light is not None:
         params.append(f"max-cll={look.light[0]},{look.light[1]}")
-    return {"crf": str(_RATE_FACTORS[quality]), "preset": "veryfast", "x265-params": ":".join(params)}
+    return {"crf": str(_X265_RATE_FACTORS[quality]), "preset": "veryfast", "x265-params": ":".join(params)}
 
 
 def _choose_svt_options(quality: str, look: StreamLook) -> dict[str, str]:
@@ -257,7 +318,7 @@ def _choose_svt_options(quality: str, look: StreamLook) -> dict[str, str]:
         params.append(f"mastering-display={_format_mastering_as_numbers(look.mastering)}")
     if look.light is not None:
         params.append(f"content-light={look.light[0]},{look.light[1]}")
-    options = {"crf": str(_AV1_RATE_FACTORS[quality]), "preset": "10"}
+    options = {"crf": str(_AV1_RATE_FACTORS[quality]), "preset": "9"}
     return options | ({"svtav1-params": ":".join(params)} if params else {})
 
 

@@ -28,9 +28,18 @@ from ..core.cover.effects import EffectSettings
 from ..core.types import FaceBlurError
 from ..delivery.join import PIECE_LEAD_S
 from ..sources.movie import MovieSource
+from .chroma import read_chroma_location
 from .covers import Moment, Timeline
-from .encoders import EncoderChoice, MasteringDisplay, StreamLook, choose_encoder, open_encoder
-from .formats import choose_planar, parse_planar
+from .encoders import (
+    CAPTIONING,
+    EncoderChoice,
+    MasteringDisplay,
+    StreamLook,
+    choose_encoder,
+    list_unwritten,
+    open_encoder,
+)
+from .formats import choose_planar, convert, parse_planar
 from .painter import Painter
 
 PIECE_S = 8.0
@@ -40,6 +49,22 @@ correction, and lowering it costs bytes: each piece begins with a key picture.""
 _TICKS_PER_S = 10_000
 """At least this many units of time make a second in films with a picture for each frame. Raising it places their sound
 more precisely; some players cannot count more than 90000."""
+
+_EXTRAS = {
+    "DOVI_RPU_BUFFER": "the Dolby Vision layer",
+    "DOVI_METADATA": "the Dolby Vision layer",
+    "DYNAMIC_HDR_PLUS": "HDR10+ brightness",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid brightness",
+    "AMBIENT_VIEWING_ENVIRONMENT": "the ambient light of HDR",
+    "STEREO3D": "the marking as stereoscopic",
+    "SPHERICAL": "the marking as a 360-degree film",
+    "ICC_PROFILE": "the colour profile",
+    "A53_CC": "closed captions",
+}
+"""FFmpeg's side data of pictures that is not written, and its name for the user."""
+
+_VERSION = 1
+"""Increase it when the same source, settings and tracks give different pieces, so that no run mixes old and new."""
 
 _MASTERING = struct.Struct("<20i2i")
 _LIGHT = struct.Struct("<2I")
@@ -60,13 +85,17 @@ class FilmSettings:
 
 @dataclass(frozen=True, slots=True)
 class FilmStream:
-    """A film's video stream: how players show it, FFmpeg's names of its codec and pixel format, and its display matrix
-    (nine numbers, or none)."""
+    """A film's video stream: how players show it, and FFmpeg's names of its codec and pixel format."""
 
     look: StreamLook
     codec: str
     pixel_format: str
     matrix: tuple[int, ...]
+    """The display matrix: nine numbers, or none."""
+    header_colors: tuple[int, int, int, int]
+    """Like `StreamLook.colors`, as the container names them."""
+    extras: tuple[str, ...] = ()
+    """What the film has besides, in words for the user, that no encoder here keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +129,19 @@ class Piece:
     stop: int | None
     path: Path
 
+    @property
+    def note(self) -> Path:
+        """The file that says how many pictures the piece has. It is written first."""
+        return self.path.with_suffix(".json")
+
+    def read_counts(self) -> tuple[int, int] | None:
+        """How many pictures the piece has, and how many of them are covered completely; None if it is not complete."""
+        try:
+            counts = json.loads(self.note.read_text(encoding="utf-8"))
+            return (int(counts["pictures"]), int(counts["whole"])) if self.path.is_file() else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
 
 @dataclass(frozen=True, slots=True)
 class PaintedFilm:
@@ -127,6 +169,7 @@ class FilmPainter:
         """With `per_frame` the film gets one picture for each frame of the source's strip, at its constant rate: the
         picture that the strip shows there. Otherwise it gets the source's pictures, at their own times."""
         self._source, self._settings, self._timeline = source, settings, timeline
+        self._sticker = "" if sticker is None else hashlib.sha256(sticker.tobytes()).hexdigest()
         self._painter = Painter(settings.effect, timeline.largest_face_px, source.turn, sticker)
         self.stream = read_stream(path, source)
         self.clock = FrameClock.of(source) if per_frame else None
@@ -146,14 +189,26 @@ class FilmPainter:
             *([settings.allowed] if settings.allowed else []),
         )
 
+    def list_losses(self) -> list[str]:
+        """Sentences about what the covered film does not keep of its pictures."""
+        captioned = self.choice.encoder in CAPTIONING
+        extras = [name for name in self.stream.extras if not (captioned and name == _EXTRAS["A53_CC"])]
+        lost = [*extras, *list_unwritten(self.choice, self.look)]
+        return [*self.choice.notes, *([f"Not kept: {', '.join(lost)}."] if lost else [])]
+
     def paint(self, folder: Path, on_progress: Callable[[int], None], processors: int | None = None) -> PaintedFilm:
-        """Make the pieces that `folder` does not hold yet, and remove others; `on_progress` gets the pictures done."""
+        """Make the pieces that `folder` does not hold yet, and remove others.
+
+        `on_progress` gets the number of pictures done, those of an earlier run included.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         pieces = self._plan_pieces(folder)
-        _remove_others(folder, {piece.path for piece in pieces})
-        missing = [piece for piece in pieces if not piece.path.is_file()]
-        count, stopped, lock = 0, Event(), Lock()
-        whole = 0
+        _remove_others(folder, {path for piece in pieces for path in (piece.path, piece.note)})
+        made = [(piece, piece.read_counts()) for piece in pieces]
+        missing = [piece for piece, counts in made if counts is None]
+        count = sum(counts[0] for _, counts in made if counts is not None)
+        whole = sum(counts[1] for _, counts in made if counts is not None)
+        stopped, lock = Event(), Lock()
 
         def note(everything: bool) -> None:
             nonlocal count, whole
@@ -163,8 +218,17 @@ class FilmPainter:
 
         cores = processors or os.cpu_count() or 1
         lanes = max(1, min(len(missing), cores // 4))
+
+        def work(piece: Piece) -> None:
+            try:
+                self._paint_piece(piece, cores // lanes, note, stopped)
+            except BaseException:
+                # At once, so that this thread does not begin the next piece.
+                stopped.set()
+                raise
+
         with ThreadPoolExecutor(lanes) as pool:
-            jobs = [pool.submit(self._paint_piece, piece, cores // lanes, note, stopped) for piece in missing]
+            jobs = [pool.submit(work, piece) for piece in missing]
             try:
                 for job in jobs:
                     job.result()
@@ -191,42 +255,62 @@ class FilmPainter:
         return float(edge) if self.clock is not None else self._source.find_frames_showing(edge, edge)[1]
 
     def _plan_pieces(self, folder: Path) -> list[Piece]:
+        import av
+
         edges = self._list_edges()
-        settings: list[Any] = [asdict(self._settings.effect), asdict(self.choice), _describe_look(self.look)]
+        settings = [
+            _VERSION,
+            str(av.library_versions),
+            self._source.info.fingerprint,
+            asdict(self._settings.effect),
+            self._sticker,
+            asdict(self.choice),
+            _describe_look(self.look),
+        ]
         if self.clock is not None:
-            settings += [asdict(self.clock), self._source.info.fingerprint, self._timeline.largest_face_px]
+            settings.append(str(self.clock))
         pieces = []
         for number, (start, stop) in enumerate(zip([None, *edges], [*edges, None], strict=True)):
             first = -1.0 if start is None else self._find_position(start)
             last = float("inf") if stop is None else self._find_position(stop)
-            content = json.dumps([settings, start, stop, self._timeline.describe(first, last)], default=str)
+            covers = self._timeline.describe(first, last)
+            # Only these depend on the largest face: pictures that are covered completely (as the film's ends may be,
+            # beyond the strip), and effects that paint all covers of a picture together.
+            if covers[-1] or self._painter.paints_together or start is None or stop is None:
+                covers.append(self._timeline.largest_face_px)
+            content = json.dumps([settings, start, stop, covers], default=str)
             digest = hashlib.sha256(content.encode()).hexdigest()[:32]
-            pieces.append(Piece(start, stop, folder / f"{number:06}-{digest}.nut"))
+            pieces.append(Piece(start, stop, folder / f"{number:06}-{digest}.{self.choice.piece_format}"))
         return pieces
 
     def _paint_piece(self, piece: Piece, threads: int, note: Callable[[bool], None], stopped: Event) -> None:
         import av
 
         part = piece.path.with_suffix(".part")
+        form = self.choice.piece_format
+        # MOV stores a late start in this unit.
+        options = {"movie_timescale": str(self.look.time_base.denominator)} if form == "mov" else {}
         lead = round(PIECE_LEAD_S / self.look.time_base)
+        pictures = whole = 0
         try:
-            with av.open(str(part), "w", format="nut") as container:
+            with av.open(str(part), "w", format=form, options=options) as container:
                 stream = open_encoder(container, self.choice, self.look, threads)
                 for time, frame, moment, again in self._walk(piece):
                     if stopped.is_set():
                         return
                     everything = self._timeline.covers_everything(moment)
-                    outlines = [] if everything else self._timeline.list_outlines(moment)
                     kept = [_view_rows(plane).copy() for plane in frame.planes] if again else []
-                    painted = self._to_encoder(self._painter.paint(frame, outlines, everything))
+                    painted = self._to_encoder(self.cover(frame, moment))
                     painted.pts, painted.time_base = time + lead, self.look.time_base
                     painted.pict_type = 0
                     for packet in stream.encode(painted):
                         container.mux(packet)
                     _restore(frame, kept)
+                    pictures, whole = pictures + 1, whole + everything
                     note(everything)
                 for packet in stream.encode(None):
                     container.mux(packet)
+            piece.note.write_text(json.dumps({"pictures": pictures, "whole": whole}), encoding="utf-8")
             part.replace(piece.path)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
@@ -236,27 +320,43 @@ class FilmPainter:
                 part.unlink(missing_ok=True)
 
     def _walk(self, piece: Piece) -> Iterator[tuple[int, Any, Moment, bool]]:
-        """Each picture of a piece with its time, with the frames of the strip that show it, and whether the next
-        picture is the same object."""
-        if self.clock is not None:
-            yield from self._walk_frames(self.clock, piece)
+        """Each picture of a piece with its time, when it is shown, and whether the next one is the same object."""
+        if self.clock is None:
+            for time, frame, moment in self.walk_pictures(piece.start, piece.stop):
+                yield time, frame, moment, False
             return
-        before: tuple[int, Any] | None = None
-        for time, frame in self._source.pictures(piece.start, piece.stop):
-            if before is not None:
-                yield *before, self._find_moment(before[0], time), False
-            before = time, frame
-        if before is not None:
-            yield *before, self._find_moment(before[0], piece.stop), False
-
-    def _walk_frames(self, clock: FrameClock, piece: Piece) -> Iterator[tuple[int, Any, Moment, bool]]:
         before: tuple[int, Any] | None = None
         for number, frame in self._source.stored_frames(piece.start or 0, piece.stop):
             if before is not None:
-                yield clock.get_time(before[0]), before[1], Moment((before[0],), before[0]), frame is before[1]
+                yield self.clock.get_time(before[0]), before[1], Moment((before[0],), before[0]), frame is before[1]
             before = number, frame
         if before is not None:
-            yield clock.get_time(before[0]), before[1], Moment((before[0],), before[0]), False
+            yield self.clock.get_time(before[0]), before[1], Moment((before[0],), before[0]), False
+
+    def _name_colors(self, frame: Any) -> None:
+        """Give a picture that names no colours those of its stream: covers are painted in them, and some encoders write
+        them."""
+        own = (frame.color_range, frame.colorspace, frame.color_primaries, frame.color_trc)
+        frame.color_range, frame.colorspace, frame.color_primaries, frame.color_trc = _merge_colors(
+            own, self.look.colors
+        )
+
+    def cover(self, frame: Any, moment: Moment) -> Any:
+        """The stored picture of a moment with its covers; see `Painter.paint`."""
+        self._name_colors(frame)
+        everything = self._timeline.covers_everything(moment)
+        return self._painter.paint(frame, [] if everything else self._timeline.list_outlines(moment), everything)
+
+    def walk_pictures(self, start: int | None = None, stop: int | None = None) -> Iterator[tuple[int, Any, Moment]]:
+        """Each stored picture from `start` to `stop` (see `MovieSource.pictures`) with its time, and when it is
+        shown."""
+        before: tuple[int, Any] | None = None
+        for time, frame in self._source.pictures(start, stop):
+            if before is not None:
+                yield *before, self._find_moment(before[0], time)
+            before = time, frame
+        if before is not None:
+            yield *before, self._find_moment(before[0], stop)
 
     def _find_moment(self, time: int, next_time: int | None) -> Moment:
         frames, position = self._source.find_frames_showing(time, next_time)
@@ -270,7 +370,7 @@ class FilmPainter:
         planar, other = parse_planar(frame.format.name), parse_planar(wanted)
         if planar is not None and other is not None and planar.is_full_range != other.is_full_range:
             return _relabel(frame, wanted)
-        return frame.reformat(format=wanted)
+        return convert(frame, wanted)
 
 
 def read_stream(path: Path, source: MovieSource) -> FilmStream:
@@ -281,29 +381,50 @@ def read_stream(path: Path, source: MovieSource) -> FilmStream:
     first = next((frame for _, frame in source.pictures()), None)
     if first is None:
         raise FaceBlurError(f"{path.name}: no picture of the film can be decoded")
+    planar = choose_planar(first.format.name)
     with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
         stream = container.streams[source.stream_index]
         context = stream.codec_context
         field_order = int(context.field_order)
         codec = str(context.codec.canonical_name)
+        header = (context.color_range, context.colorspace, context.color_primaries, context.color_trc)
+        chroma_location = read_chroma_location(bytes(context.extradata or b"")) if codec == "hevc" else 0
         aspect = Fraction(stream.sample_aspect_ratio or 1)
+        hides_alpha = stream.metadata.get("alpha_mode") == "1" and not planar.has_alpha
     if first.interlaced_frame and field_order <= 1:
         field_order = 2
-    planar = choose_planar(first.format.name)
-    color_range = 2 if planar.kind == "yuv" and planar.is_full_range else int(first.color_range)
+    shown = (first.color_range, first.colorspace, first.color_primaries, first.color_trc)
+    in_header, in_pictures = _merge_colors(header, shown), _merge_colors(shown, header)
+    if planar.kind == "yuv" and planar.is_full_range:
+        in_header, in_pictures = (2, *in_header[1:]), (2, *in_pictures[1:])
     look = StreamLook(
         first.width,
         first.height,
         aspect,
         source.time_base,
         source.info.frame_rate,
-        (color_range, int(first.colorspace), int(first.color_primaries), int(first.color_trc)),
+        in_pictures,
         field_order if first.interlaced_frame else 1,
+        chroma_location,
         mastering=_read_mastering(first),
         light=_read_light(first),
     )
     matrix = first.side_data.get(Type.DISPLAYMATRIX)
-    return FilmStream(look, codec, first.format.name, _MATRIX.unpack(bytes(matrix)) if matrix is not None else ())
+    numbers = _MATRIX.unpack(bytes(matrix)) if matrix is not None else ()
+    extras = {_EXTRAS[data.type.name] for data in first.side_data if data.type.name in _EXTRAS}
+    if hides_alpha:
+        extras.add("transparency")
+    return FilmStream(look, codec, first.format.name, numbers, in_header, tuple(sorted(extras)))
+
+
+def _merge_colors(wanted: Sequence[Any], other: Sequence[Any]) -> tuple[int, int, int, int]:
+    """Range, matrix, primaries and transfer curve: the wanted ones where they are specified, else the others."""
+    unspecified = (0, 2, 2, 2)
+    color_range, matrix, primaries, curve = (
+        int(one) if int(one) != nothing else int(two)
+        for one, two, nothing in zip(wanted, other, unspecified, strict=True)
+    )
+    return color_range, matrix, primaries, curve
 
 
 def _read_mastering(frame: Any) -> MasteringDisplay | None:
@@ -371,6 +492,6 @@ def _describe_look(look: StreamLook) -> list[Any]:
 
 def _remove_others(folder: Path, wanted: Sequence[Path] | set[Path]) -> None:
     for path in folder.iterdir():
-        if path not in wanted and path.suffix in (".nut", ".part"):
+        if path not in wanted and path.suffix in (".nut", ".mov", ".json", ".part"):
             with suppress(OSError):
                 path.unlink()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Pixel formats: how a decoded picture lies in memory, and how covers get into it without converting the rest.
 
-Covers are painted into planar formats. A picture in another format is first rearranged into the planar format with the
-same samples, which changes no value.
+Covers are painted into planar formats, and into grey with alpha, which FFmpeg only has in packed form. A picture in
+another format is first rearranged into the one of these with the same samples, which changes no value.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Plane = NDArray[np.uint8] | NDArray[np.uint16]
 _CHROMA_SHIFTS = {"420": (1, 1), "422": (1, 0), "444": (0, 0), "440": (0, 1), "411": (2, 0), "410": (2, 2)}
 _PLANAR = re.compile(
     r"(?:yuv(?P<alpha>a?)(?P<full>j?)(?P<chroma>420|422|444|440|411|410)p"
-    r"|(?P<rgb>gbr)(?P<rgb_alpha>a?)p|(?P<grey>gray))(?P<bits>9|10|12|14|16)?(?:le)?"
+    r"|(?P<rgb>gbr)(?P<rgb_alpha>a?)p|(?P<grey>gray|ya8|ya(?=16)))(?P<bits>9|10|12|14|16)?(?:le)?"
 )
 
 _REARRANGED = {
@@ -71,7 +71,8 @@ _REARRANGED = {
 
 @dataclass(frozen=True, slots=True)
 class PlanarFormat:
-    """A planar pixel format. Its planes are Y, U, V or G, B, R or grey, then alpha if there is one."""
+    """A pixel format that covers are painted into. Its planes are Y, U, V or G, B, R or grey, then alpha if it has any;
+    ya8 and ya16le count as two planes."""
 
     name: str
     kind: str
@@ -97,7 +98,7 @@ def parse_planar(name: str) -> PlanarFormat | None:
     if (bits > 8) != name.endswith("le"):
         return None
     if match["grey"]:
-        return PlanarFormat(name, "grey", bits)
+        return PlanarFormat(name, "grey", bits, has_alpha=name.startswith("ya"))
     if match["rgb"]:
         return PlanarFormat(name, "rgb", bits, has_alpha=bool(match["rgb_alpha"]), is_full_range=True)
     return PlanarFormat(
@@ -118,14 +119,24 @@ def rearrange(frame: Any, planar: PlanarFormat) -> Any:
     """The frame in `planar`, which has the same samples: the frame itself, if it already has that format."""
     if frame.format.name == planar.name:
         return frame
-    # Without the same range and matrix on both sides, the samples would be converted.
-    return frame.reformat(format=planar.name)
+    return convert(frame, planar.name)
+
+
+def convert(frame: Any, name: str) -> Any:
+    """The frame in a format with the same samples. What it says of its colours stays."""
+    # PyAV leaves the range open on both sides, so that no sample is scaled, and then forgets it.
+    converted = frame.reformat(format=name)
+    for key in ("color_range", "colorspace", "color_primaries", "color_trc"):
+        setattr(converted, key, getattr(frame, key))
+    return converted
 
 
 def list_planes(frame: Any, planar: PlanarFormat) -> list[Plane]:
     """Views of the planes of a frame in `planar`, which can be written to if the frame is writable."""
     views: list[Plane] = []
+    packed = 2 if planar.kind == "grey" and planar.has_alpha else 1
     for plane in frame.planes:
         samples: Any = np.frombuffer(plane, planar.depth_type)
-        views.append(samples.reshape(plane.height, -1)[:, : plane.width])
+        rows = samples.reshape(plane.height, -1)[:, : plane.width * packed]
+        views += [rows[:, first::packed] for first in range(packed)]
     return views

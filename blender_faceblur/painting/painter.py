@@ -38,6 +38,11 @@ class Painter:
         self._settings, self._largest_face_px, self._turn = settings, largest_face_px, turn
         self._effect: Effect = make_effect(settings, sticker)
 
+    @property
+    def paints_together(self) -> bool:
+        """Whether all covers of a picture get one strength, that of the largest face."""
+        return self._effect.uses_shown or self._settings.inverse
+
     def paint(self, frame: Any, outlines: Sequence[Outline], everything: bool = False) -> Any:
         """The frame with its covers, in a planar format with the samples of its own; it may be the same object.
 
@@ -179,7 +184,7 @@ def _blend(
     if planar.has_alpha:
         # A transparent cover would let the outline of the person show.
         opaque = np.full((1, 1), space.opaque, np.float32)
-        _mix(planes[3][y1:y2, x1:x2], opaque, coverage, space.opaque)
+        _mix(planes[-1][y1:y2, x1:x2], opaque, coverage, space.opaque)
 
 
 def _pool(coverage: Coverage, planar: PlanarFormat, step: tuple[int, int]) -> Coverage:

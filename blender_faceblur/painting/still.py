@@ -10,9 +10,33 @@ from numpy.typing import NDArray
 
 from ..core.cover.effects import EffectSettings
 from ..core.types import FaceBlurError, TrackDocument
+from ..sources.image import read_data
+from .covers import CoverTimeline, Moment
+from .painter import Painter
+from .picture_files import read_picture, write_picture
 
 
 def paint_still(
     path: Path, document: TrackDocument, effect: EffectSettings, sticker: NDArray[np.uint8] | None, output: Path
-) -> None:
-    raise FaceBlurError("not yet")
+) -> list[str]:
+    """Paint the covers of the picture at `path`, and write it to `output` in its own format, whatever its name.
+
+    In formats without loss, all samples outside of covers and their soft edges keep their values. A JPEG gets the
+    quantization tables and the chroma resolution of the source. Metadata is not written, except what colours depend on.
+
+    Returns sentences on what the output does not keep. Raises FaceBlurError if the picture cannot be read or painted.
+    """
+    stored = read_picture(read_data(path), path.name)
+    if (stored.frame.width, stored.frame.height) != (document.source.width, document.source.height):
+        raise FaceBlurError(f"{path.name}: the picture does not have the size of the one that was analysed")
+    timeline = CoverTimeline(document)
+    moment = Moment((0,), 0.0)
+    everything = timeline.covers_everything(moment)
+    outlines = [] if everything else timeline.list_outlines(moment)
+    # The tracks belong to the stored picture, without the rotation that its orientation tag asks for.
+    painter = Painter(effect, timeline.largest_face_px, 0, sticker)
+    painted = painter.paint(stored.frame, outlines, everything)
+    notes = [*stored.notes, *write_picture(stored, painted, output)]
+    if everything:
+        notes.append("The picture is covered completely, because it was not analysed.")
+    return notes

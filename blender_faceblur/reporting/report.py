@@ -19,16 +19,16 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ..core.cover.obscured import draw_face
-from ..core.document.editing import locked_frames
+from ..core.document.editing import list_locked_frames
 from ..core.review.queue import choose_clearest, list_review_entries
 from ..core.types import Evidence, FaceBlurError, Track, TrackDocument, TrackKind, TrackStatus
-from ..core.verification.leaks import Finding, FindingKind, Verification
+from ..core.verification.leaks import Finding, FindingKind, Verification, to_content
 from ..files.paths import PACKAGE_FOLDER, list_models
 from ..files.workplace import place_file
 from ..sources import open_source
@@ -40,23 +40,32 @@ ENDINGS = (".html", ".json")
 _PACKAGES = ("bpy", "numpy", "opencv-python-headless", "onnxruntime", "av")
 
 
-def collect_report(
-    source: Path,
-    output: Path | None,
-    document: TrackDocument,
-    settings: Mapping[str, Any],
-    verification: Verification | None = None,
-    faces: Mapping[str, bytes] | None = None,
-    output_name: str = "",
-    notes: Iterable[str] = (),
-    blender: str = "",
-) -> dict[str, Any]:
-    """The content of a report, as data for JSON.
+@dataclass(frozen=True, slots=True)
+class ReportSubject:
+    """What a report is about."""
 
-    `faces` are obscured JPEGs by track name, by default those of the verification. Without a verification `draw_faces`
-    makes them. `blender` is the version line of the Blender that rendered, if known. The whole `source` is hashed, but
-    for a sequence, which is a folder, only the fingerprint is listed. Raises FaceBlurError where a file cannot be read.
-    """
+    source: Path
+    """The file that was covered. It is hashed whole; for a sequence, which is a folder, only the fingerprint is
+    listed."""
+    output: Path | None
+    """The covered file, if there is one."""
+    document: TrackDocument
+    settings: Mapping[str, Any]
+    """The settings of the effect."""
+    verification: Verification | None = None
+    faces: Mapping[str, bytes] | None = None
+    """Obscured JPEGs by track name; None for those of the verification. Without one, `draw_faces` makes them."""
+    output_name: str = ""
+    """The name of the output in the report, if it is not that of the file."""
+    notes: Iterable[str] = ()
+    blender: str = ""
+    """The version line of the Blender that rendered, if known."""
+
+
+def collect_report(subject: ReportSubject) -> dict[str, Any]:
+    """The content of a report, as data for JSON. Raises FaceBlurError where a file cannot be read."""
+    document, output, verification = subject.document, subject.output, subject.verification
+    faces = subject.faces
     if faces is None:
         faces = verification.faces if verification is not None else {}
     info = document.source
@@ -71,11 +80,11 @@ def collect_report(
             "version": get_version(),
             "python": platform.python_version(),
             "system": f"{platform.system()} {platform.machine()}",
-            "blender": blender,
+            "blender": subject.blender,
             "packages": _list_packages(),
         },
         "source": {
-            **_describe_file(source, info.file_name),
+            **_describe_file(subject.source, info.file_name),
             "kind": info.kind,
             "width": info.width,
             "height": info.height,
@@ -83,8 +92,8 @@ def collect_report(
             "frame_rate": str(info.frame_rate),
             "fingerprint": info.fingerprint,
         },
-        "output": _describe_file(output, output_name or output.name) if output is not None else None,
-        "settings": {**settings, "preset": document.preset, "expansion": document.margin},
+        "output": _describe_file(output, subject.output_name or output.name) if output is not None else None,
+        "settings": {**subject.settings, "preset": document.preset, "expansion": document.margin},
         "models": [{**asdict(model), "licence": _get_licence(model.name)} for model in document.models],
         "faces": [_describe_track(track, faces.get(track.name, b"")) for track in document.tracks],
         "coverage": {evidence.value: totals.get(evidence.value, 0) for evidence in Evidence},
@@ -104,7 +113,7 @@ def collect_report(
         "doubts_judged": sum(entry.verdict is not None for entry in entries),
         "doubts_left": sum(entry.verdict is None for entry in entries),
         "verification": _describe_verification(verification) if verification is not None else None,
-        "notes": list(dict.fromkeys([*info.warnings, *document.all_notes, *notes])),
+        "notes": list(dict.fromkeys([*info.warnings, *document.all_notes, *subject.notes])),
     }
 
 
@@ -193,7 +202,7 @@ def _describe_track(track: Track, picture: bytes) -> dict[str, Any]:
         "covered_frames": sum(stop - start for start, stop in track.covered_spans()),
         "off": [list(span) for span in track.off],
         "locked": track.locked,
-        "locked_keys": len(locked_frames(track)),
+        "locked_keys": len(list_locked_frames(track)),
         "evidence": dict(evidence),
         "picture": _encode(picture),
     }
@@ -204,7 +213,7 @@ def _list_corrections(document: TrackDocument) -> dict[str, Any]:
         return {"name": track.name, "spans": [list(span) for span in track.spans()], "reason": describe_status(track)}
 
     return {
-        "locked_keys": {t.name: locked_frames(t) for t in document.tracks if locked_frames(t)},
+        "locked_keys": {t.name: list_locked_frames(t) for t in document.tracks if list_locked_frames(t)},
         "locked": [t.name for t in document.tracks if t.locked],
         "off": {t.name: [list(span) for span in t.off] for t in document.tracks if t.off},
         "regions": [describe(t) for t in document.tracks if t.kind in (TrackKind.REGION, TrackKind.PLATE)],
@@ -219,9 +228,13 @@ def _list_corrections(document: TrackDocument) -> dict[str, Any]:
 
 
 def _describe_verification(verification: Verification) -> dict[str, Any]:
-    content = asdict(verification)
+    content = to_content(verification)
     del content["faces"]
-    for name, findings in (("leaks", verification.leaks), ("doubts", verification.doubts), ("kept", verification.kept)):
+    for name, findings in (
+        ("leaks", verification.leaks),
+        ("doubts", verification.uncertain),
+        ("kept", verification.shown_on_purpose),
+    ):
         content[name] = [_describe_finding(finding) for finding in findings]
     return {"passed": verification.passed, **content}
 
@@ -247,7 +260,7 @@ def list_findings(verification: Verification) -> list[str]:
         *(f"problem: {text}" for text in verification.problems),
         *(
             f"{FINDING_KINDS[finding.kind]}: {describe_finding(finding)}"
-            for finding in (*verification.leaks, *verification.doubts)
+            for finding in (*verification.leaks, *verification.uncertain)
         ),
     ]
 
@@ -282,19 +295,19 @@ def to_html(content: Mapping[str, Any]) -> str:
             '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
             "style-src 'unsafe-inline'\">"
         ),
-        f"<title>Face Blur report: {_text(source['name'])}</title><style>{_STYLE}</style></head><body>",
-        f"<h1>Face Blur report: {_text(source['name'])}</h1>",
+        f"<title>Face Blur report: {_escape(source['name'])}</title><style>{_STYLE}</style></head><body>",
+        f"<h1>Face Blur report: {_escape(source['name'])}</h1>",
         _format_verdict(content),
-        _table(
+        _build_table(
             [
                 ("Made", content["made"]),
                 ("Program", f"{program['name']} {program['version']}, Python {program['python']}, {program['system']}"),
-                ("Blender", program["blender"] or program["packages"].get("bpy", "not known")),
+                ("Blender", program["blender"] or program["packages"].get("bpy", "not used")),
                 ("Packages", ", ".join(f"{name} {version}" for name, version in program["packages"].items())),
             ]
         ),
         "<h2>Files</h2>",
-        _table(
+        _build_table(
             [
                 (
                     "Source",
@@ -310,9 +323,9 @@ def to_html(content: Mapping[str, Any]) -> str:
             ]
         ),
         "<h2>Settings</h2>",
-        _table([(key.replace("_", " "), value) for key, value in content["settings"].items()]),
+        _build_table([(key.replace("_", " "), value) for key, value in content["settings"].items()]),
         "<h2>Detectors</h2>",
-        _table(
+        _build_table(
             [
                 (
                     f"{m['name']}, {m['input_long_side']} pixels, threshold {m['threshold']}",
@@ -330,7 +343,7 @@ def to_html(content: Mapping[str, Any]) -> str:
         "<h2>Corrections</h2>",
         _show_corrections(content["corrections"]),
         f"<h2>Places to review: {content['doubts_judged']} reviewed, {content['doubts_left']} open</h2>",
-        _table(
+        _build_table(
             [
                 (
                     _format_range(entry["start"], entry["stop"]) + (f", {entry['track']}" if entry["track"] else ""),
@@ -346,7 +359,7 @@ def to_html(content: Mapping[str, Any]) -> str:
         ),
     ]
     if content["notes"]:
-        parts += ["<h2>Notes</h2><ul>", *(f"<li>{_text(note)}</li>" for note in content["notes"]), "</ul>"]
+        parts += ["<h2>Notes</h2><ul>", *(f"<li>{_escape(note)}</li>" for note in content["notes"]), "</ul>"]
     parts += [
         "<p>Frames are counted from 0. Faces are shown as blocks. No detector finds every face.</p>",
         '<p class="sign"><span>Reviewed by</span><span>Date</span></p></body></html>\n',
@@ -354,17 +367,17 @@ def to_html(content: Mapping[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def _text(value: object) -> str:
+def _escape(value: object) -> str:
     return html.escape("".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in str(value)))
 
 
-def _table(rows: Iterable[tuple[str, object]]) -> str:
-    lines = [f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in rows]
+def _build_table(rows: Iterable[tuple[str, object]]) -> str:
+    lines = [f"<tr><th>{_escape(name)}</th><td>{_escape(value)}</td></tr>" for name, value in rows]
     return f"<table>{''.join(lines)}</table>" if lines else "<p>None.</p>"
 
 
-def _picture(data: str) -> str:
-    return f'<img alt="" src="data:image/jpeg;base64,{_text(data)}">' if data else ""
+def _build_picture(data: str) -> str:
+    return f'<img alt="" src="data:image/jpeg;base64,{_escape(data)}">' if data else ""
 
 
 def _format_range(start: int, stop: int) -> str:
@@ -390,7 +403,7 @@ def _show_verification(verification: Mapping[str, Any] | None) -> str:
         f" (one frame in {verification['every']})" if verification["every"] > 1 else ""
     )
     parts = [
-        _table(
+        _build_table(
             [
                 (
                     "Frames, seconds, sound streams",
@@ -414,12 +427,12 @@ def _show_verification(verification: Mapping[str, Any] | None) -> str:
     ]
     for name, title in (("problems", "Problems with the file"), ("notes", "Notes")):
         if verification[name]:
-            lines = "".join(f"<li>{_text(line)}</li>" for line in verification[name])
+            lines = "".join(f"<li>{_escape(line)}</li>" for line in verification[name])
             parts.append(f"<h3>{title}</h3><ul>{lines}</ul>")
     for name, title in (("leaks", "Leaks, worst first"), ("doubts", "To review"), ("kept", "Shown on purpose")):
         if verification[name]:
             rows = "".join(
-                f"<tr><td>{_picture(f['picture'])}</td><td>{_text(describe_finding(f))}</td></tr>"
+                f"<tr><td>{_build_picture(f['picture'])}</td><td>{_escape(describe_finding(f))}</td></tr>"
                 for f in verification[name]
             )
             parts.append(f"<h3>{title}</h3><table>{rows}</table>")
@@ -434,10 +447,10 @@ def _show_faces(faces: Iterable[Mapping[str, Any]]) -> str:
             f"; off in {', '.join(_format_range(*span) for span in face['off'])}" if face["off"] else ""
         )
         rows.append(
-            f"<tr><td>{_picture(face['picture'])}</td><th>{_text(face['name'])}</th><td>"
-            f"{_text(', '.join(_format_range(*span) for span in face['spans']))}</td><td>"
-            f"{_text(face['covered_frames'])} of {_text(face['frames'])} frames covered: {_text(evidence)}"
-            f"{_text(more)}</td></tr>"
+            f"<tr><td>{_build_picture(face['picture'])}</td><th>{_escape(face['name'])}</th><td>"
+            f"{_escape(', '.join(_format_range(*span) for span in face['spans']))}</td><td>"
+            f"{_escape(face['covered_frames'])} of {_escape(face['frames'])} frames covered: {_escape(evidence)}"
+            f"{_escape(more)}</td></tr>"
         )
     return f"<table>{''.join(rows)}</table>" if rows else "<p>None.</p>"
 
@@ -455,7 +468,7 @@ _NAMES = {Evidence.FLOW.value: "optical flow", Evidence.EXTRAPOLATED.value: "ext
 
 def _show_coverage(coverage: Mapping[str, int]) -> str:
     total = max(sum(coverage.values()), 1)
-    return _table(
+    return _build_table(
         [
             (
                 f"{_NAMES.get(name, name)} ({_MEANINGS.get(name, '')})",
@@ -467,7 +480,7 @@ def _show_coverage(coverage: Mapping[str, int]) -> str:
 
 
 def _show_corrections(corrections: Mapping[str, Any]) -> str:
-    def spans(track: Mapping[str, Any]) -> str:
+    def format_spans(track: Mapping[str, Any]) -> str:
         return ", ".join(_format_range(*span) for span in track["spans"])
 
     rows = [
@@ -485,7 +498,7 @@ def _show_corrections(corrections: Mapping[str, Any]) -> str:
         ("aside", "not covered"),
     ):
         rows += [
-            (f"{track['name']}: {label}", spans(track) + (f" ({track['reason']})" if kind == "aside" else ""))
+            (f"{track['name']}: {label}", format_spans(track) + (f" ({track['reason']})" if kind == "aside" else ""))
             for track in corrections[kind]
         ]
-    return _table(rows)
+    return _build_table(rows)

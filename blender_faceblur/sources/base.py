@@ -12,13 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..core.types import FaceBlurError, SourceInfo
-
-Picture = NDArray[np.uint8]
-"""Height x width x 3, BGR; height x width if grey was requested."""
+from ..core.types import FaceBlurError, Picture, SourceInfo
 
 
 class FrameSource(ABC):

@@ -12,8 +12,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.types import FaceBlurError, SourceInfo
-from .base import FrameSource, Picture, check_regular, fingerprint
+from ..core.types import FaceBlurError, Picture, SourceInfo
+from .base import FrameSource, check_regular, fingerprint
 
 _ORIENTATION = 0x0112
 _UPRIGHT_TURNS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
@@ -26,6 +26,16 @@ _MOST_SIDE = 65_536
 """The longest side that Blender renders, and that a tracks document may have."""
 _MOST_BYTES = (1 << 31) - 1
 """The longest buffer that OpenCV decodes."""
+_STARTS = {b"\xff\xd8": "JPEG", b"\x89PNG": "PNG", b"II": "TIFF", b"MM": "TIFF", b"BM": "BMP"}
+_FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+    ".webp": "WebP",
+}
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _NO_MEMORY = -4
 """OpenCV's code of an error that says that there is not enough memory."""
@@ -91,12 +101,29 @@ def decode_picture(data: bytes, name: str) -> tuple[Picture, int]:
     # Colours of transparent pixels are analysed too: not every output hides them.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     tag = parse_orientation(data)
-    if tag is not None and data.startswith((b"II", b"MM")):
-        # OpenCV rotates TIFF pictures even with IMREAD_IGNORE_ORIENTATION (seen in 4.11 and 4.14).
-        changed = bytearray(data)
-        struct.pack_into(tag[1], changed, tag[0], 1)
-        data = bytes(changed)
-    return _decode(data, flags, name), 0 if tag is None else _UPRIGHT_TURNS.get(tag[2], 0)
+    return _decode(_remove_rotation(data), flags, name), 0 if tag is None else _UPRIGHT_TURNS.get(tag[2], 0)
+
+
+def decode_unchanged(data: bytes, name: str) -> NDArray[Any]:
+    """The picture in its own depth, without rotation: height x width, for grey, or x 3 or 4 (BGR and alpha).
+
+    OpenCV multiplies the colours of TIFF pictures of 8 bits by their alpha. Raises FaceBlurError, beginning with
+    `name`, if the picture cannot be decoded.
+    """
+    import cv2
+
+    return _decode(_remove_rotation(data), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION, name)
+
+
+def _remove_rotation(data: bytes) -> bytes:
+    """The file's bytes with an orientation tag that OpenCV does not follow."""
+    tag = parse_orientation(data)
+    if tag is None or not data.startswith((b"II", b"MM")):
+        return data
+    # OpenCV rotates TIFF pictures even with IMREAD_IGNORE_ORIENTATION (seen in 4.11 and 4.14).
+    changed = bytearray(data)
+    struct.pack_into(tag[1], changed, tag[0], 1)
+    return bytes(changed)
 
 
 def _decode(data: bytes, flags: int, name: str) -> NDArray[Any]:
@@ -119,7 +146,8 @@ def read_size(data: bytes) -> tuple[int, int] | None:
         if data.startswith(b"\x89PNG"):
             return cast(tuple[int, int], struct.unpack_from(">II", data, 16))
         if data.startswith(b"\xff\xd8"):
-            return _read_jpeg_size(data)
+            frame = _read_jpeg_frame(data)
+            return (frame[0], frame[1]) if frame is not None else None
         if data.startswith(b"BM"):
             # The first header of OS/2 has 12 bytes. In all others a negative height means rows from the top.
             old = struct.unpack_from("<I", data, 14)[0] == 12
@@ -135,21 +163,23 @@ def read_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _read_jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """ITU-T T.81, B.2.2: the size is in the frame header, SOF0 to SOF15. Raises struct.error where it is missing."""
-    at = 2
-    while True:
-        at = data.find(b"\xff", at)
-        if at < 0:
-            return None
-        marker = struct.unpack_from("B", data, at + 1)[0]
-        if marker in (0x00, 0xFF, 0x01) or 0xD0 <= marker <= 0xD8:
-            at += 1 if marker == 0xFF else 2
+def _read_jpeg_frame(data: bytes) -> tuple[int, int, int] | None:
+    """Width, height and number of channels; None where the frame header is missing.
+
+    ITU-T T.81, B.2.2: it begins with one of the markers SOF0 to SOF15.
+    """
+    at = data.find(b"\xff", 2)
+    while 0 <= at < len(data) - 9:
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
             continue
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            return width, height
-        at += 2 + struct.unpack_from(">H", data, at + 2)[0]
+            height, width, channels = struct.unpack_from(">HHB", data, at + 5)
+            return width, height, channels
+        alone = marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8
+        at = data.find(b"\xff", at + 2 + (0 if alone else struct.unpack_from(">H", data, at + 2)[0]))
+    return None
 
 
 def _read_tiff_size(data: bytes) -> tuple[int, int] | None:
@@ -179,13 +209,39 @@ def list_losses(data: bytes, name: str, keeps_tag: bool = True) -> list[str]:
             + ("; the output keeps the tag" if keeps_tag else "")
         )
     stored = _decode(data, cv2.IMREAD_UNCHANGED, name)
+    written, known = _name_format(data), _FORMATS.get(Path(name).suffix.lower())
+    if known is not None and written != known:
+        warnings.append(f"this is a {written} picture, but it is written as {known}, as its name ends in that way")
+    if stored.dtype != np.uint8 and stored.ndim == 2:
+        warnings.append("more than 8 bits of grey are written with four channels (RGBA)")
     if stored.dtype != np.uint8:
         warnings.append("more than 8 bits per channel: kept only if the output has the same depth")
     if stored.ndim == 3 and stored.shape[2] == 4:
         warnings.append("transparency: kept only if the output has an alpha channel")
-    if data.startswith((b"II", b"MM")) and _has_second_page(data):
+    if data.startswith((b"II", b"MM")) and has_second_page(data):
         warnings.append("only the first of several pages is shown and written")
+    if data.startswith(b"\xff\xd8"):
+        frame = _read_jpeg_frame(data)
+        if frame is not None and frame[2] == 4:
+            warnings.append("CMYK colours are written as RGB")
+        if _has_film(data):
+            warnings.append("the film in this motion photo is not covered and not written")
     return warnings
+
+
+def _name_format(data: bytes) -> str:
+    return next((name for start, name in _STARTS.items() if data.startswith(start)), "WebP")
+
+
+def _has_film(data: bytes) -> bool:
+    """Whether an MP4 film follows the picture, as in the motion photos of several phones."""
+    at = data.find(b"ftyp")
+    while at >= 0:
+        # The box begins with its length, and holds short names of formats (ISO/IEC 14496-12, 4.3).
+        if at >= 4 and 16 <= int.from_bytes(data[at - 4 : at]) <= 128 and data[at + 4 : at + 8].isalnum():
+            return True
+        at = data.find(b"ftyp", at + 1)
+    return False
 
 
 def scale_picture(picture: Picture, size: tuple[int, int] | None, grey: bool) -> Picture:
@@ -233,7 +289,8 @@ def parse_orientation(data: bytes) -> tuple[int, str, int] | None:
     return None
 
 
-def _has_second_page(data: bytes) -> bool:
+def has_second_page(data: bytes) -> bool:
+    """Whether a TIFF has more than one picture."""
     order = "<" if data.startswith(b"II") else ">"
     try:
         directory = struct.unpack_from(order + "I", data, 4)[0]

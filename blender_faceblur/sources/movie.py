@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.types import FaceBlurError, SourceInfo
-from .base import FrameSource, Picture, fingerprint
+from ..core.types import FaceBlurError, Picture, SourceInfo
+from .base import FrameSource, fingerprint
 
 if TYPE_CHECKING:
     import av
@@ -168,6 +168,7 @@ class MovieSource(FrameSource):
                 chosen = latest
             if chosen is None:
                 raise FaceBlurError(f"{self._path.name}: no picture can be decoded at frame {source_frame}")
+            _check_alike(chosen.frame, self._coded_size, self._format, self._path.name)
             yield source_frame, chosen.frame
 
     def notes(self) -> list[str]:
@@ -204,17 +205,25 @@ class MovieSource(FrameSource):
 
         Unlike `frames`, which follows Blender's strip, it neither repeats nor skips pictures. `start` and `stop` are
         times in units of `time_base`; `start` must be that of a key picture (see `list_key_times`). Times always rise:
-        a picture that has none, or an earlier one, is placed right after the picture before it. The decoder may still
-        need a picture: make it writable before writing into it. Raises FaceBlurError as `frames` does.
+        a picture that has none comes one frame after the picture before it, and one with an earlier time right after
+        it. The decoder may still need a picture: make it writable before writing into it. Raises FaceBlurError as
+        `frames` does.
         """
+        frame = max(round(1 / (self._rate * self._time_base)), 1)
         last = None
         for decoded in self._decode_all() if start is None else self._decode_from_key(start):
             if start is not None and decoded.time < start:
                 continue
             if stop is not None and decoded.time >= stop:
                 return
-            time = decoded.time if last is None or decoded.time > last else last + 1
+            time = decoded.time
+            if time == _NO_TIME:
+                time = self._start if last is None else last + frame
+            elif last is not None:
+                time = max(time, last + 1)
             last = time
+            # PyAV would scale the picture to the encoder's size, with its covers in the wrong places.
+            _check_alike(decoded.frame, self._coded_size, self._format, self._path.name)
             yield time, decoded.frame
 
     def list_key_times(self) -> list[int]:
@@ -529,8 +538,7 @@ class _Converter:
         self._rotate = cv2.rotate
 
     def __call__(self, frame: av.VideoFrame) -> Picture:
-        if (frame.width, frame.height) != self._coded_size or frame.format.name != self._form:
-            raise FaceBlurError(f"{self._name}: the picture's size or format changes midway, which Blender cannot show")
+        _check_alike(frame, self._coded_size, self._form, self._name)
         scaled = self._reformatter.reformat(
             frame, self._size[0], self._size[1], self._layout, interpolation=self._flags, threads=1
         )
@@ -540,6 +548,12 @@ class _Converter:
         if self._turn is not None:
             picture = self._rotate(picture, self._turn)
         return cast(Picture, picture)
+
+
+def _check_alike(frame: av.VideoFrame, size: tuple[int, int], form: str, name: str) -> None:
+    """Raise FaceBlurError if a picture has another size or format than the first."""
+    if (frame.width, frame.height) != size or frame.format.name != form:
+        raise FaceBlurError(f"{name}: the picture's size or format changes midway, which Blender cannot show")
 
 
 def _get_stream(container: Any, name: str) -> Any:
@@ -603,9 +617,13 @@ def _list_losses(frame: av.VideoFrame, rotation: int) -> list[str]:
         warnings.append(f"{bits}-bit colour is not kept in an 8-bit H.264 film")
     if form.name.startswith(("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya")):
         warnings.append(_ALPHA_LOST)
-    if not form.is_rgb and len(form.components) >= 3 and form.chroma_width(64) == 64:
+    # A film of odd size is written with full colour resolution, because H.264 has no other way to store it.
+    odd = frame.width % 2 or frame.height % 2
+    if odd or form.is_rgb or len(form.components) < 3:
+        pass
+    elif form.chroma_width(64) == 64:
         warnings.append("full colour resolution (4:4:4) is not kept in an ordinary H.264 film")
-    elif not form.is_rgb and len(form.components) >= 3 and form.chroma_height(64) == 64:
+    elif form.chroma_height(64) == 64:
         warnings.append("colour resolution 4:2:2 becomes 4:2:0 in an ordinary H.264 film")
     if frame.interlaced_frame:
         warnings.append("interlaced film: Blender combines both fields in one picture")

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from ..core.types import FaceBlurError, SourceInfo
-from .base import FrameSource, Picture, Sampling, sample_file, sniff
+from ..core.types import FaceBlurError, Picture, SourceInfo
+from .base import FrameSource, Sampling, sample_file, sniff
 from .image import decode_picture, list_losses, read_data, scale_picture
 
 _PICTURE = Sampling(whole_bytes=64 << 10, end_bytes=16 << 10, sample_bytes=4 << 10, samples=6)

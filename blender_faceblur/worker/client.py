@@ -87,33 +87,39 @@ _LAST: dict[type, type] = {
 """The message that completes each kind of request."""
 
 
-def build_request(
-    source: Path | SourceRef,
-    output: Path,
-    preset: str = "balanced",
-    margin: float = DEFAULT_MARGIN,
-    processes: int = 0,
-    *,
-    provider: str = "auto",
-    storage: Path | None = None,
-    span: tuple[int, int] | None = None,
-    recognise: bool = False,
-) -> AnalysisRequest:
-    """A request whose process finds packages where this one does. `source` may be the path of a film or a picture.
+@dataclass(frozen=True, slots=True)
+class AnalysisOptions:
+    """What a caller chooses about an analysis."""
 
-    With `span` (half-open) only those source frames are analysed. `provider` is "auto" (a GPU where onnxruntime
-    supports one) or "cpu". With `recognise` the process sends embeddings of the tracks' faces before the result.
-    """
+    preset: str = "balanced"
+    margin: float = DEFAULT_MARGIN
+    """The factor by which a cover is larger than its face."""
+    provider: str = "auto"
+    """"auto" (a GPU where onnxruntime supports one) or "cpu"."""
+    processes: int = 0
+    """The number of processes; with 0 the leading process chooses it."""
+    storage: Path | None = None
+    """The folder in which an unfinished analysis is kept and resumed."""
+    span: tuple[int, int] | None = None
+    """The half-open source frames to analyse; None for all."""
+    recognise: bool = False
+    """Whether the process sends embeddings of the tracks' faces before the result."""
+
+
+def build_request(
+    source: Path | SourceRef, output: Path, options: AnalysisOptions = AnalysisOptions()
+) -> AnalysisRequest:
+    """A request whose process finds packages where this one does. `source` may be the path of a film or a picture."""
     return AnalysisRequest(
         _to_ref(source),
         str(output.resolve()),
-        preset,
-        margin,
-        processes,
-        provider,
-        str(storage) if storage is not None else "",
-        list(span or ()),
-        recognise,
+        options.preset,
+        options.margin,
+        options.processes,
+        options.provider,
+        str(options.storage) if options.storage is not None else "",
+        list(options.span or ()),
+        options.recognise,
     )
 
 
@@ -130,20 +136,22 @@ def build_thumbnails_request(source: SourceRef, faces: Sequence[tuple[int, Box]]
     return ThumbnailsRequest(source, [[float(frame), *box] for frame, box in faces], side)
 
 
+@dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """How a film is compared with its source; see `protocol.VerifyRequest`."""
+
+    samples_per_face: float = 6.0
+    every: int = 3
+    shown: Sequence[tuple[int, int, int]] = ()
+    place: Sequence[float] = ()
+    provider: str = "auto"
+    processes: int = 0
+
+
 def build_verify_request(
-    source: Path | SourceRef,
-    film: Path,
-    tracks: Path,
-    output: Path,
-    samples_per_face: float = 6.0,
-    every: int = 3,
-    *,
-    shown: Sequence[tuple[int, int, int]] = (),
-    place: Sequence[float] = (),
-    provider: str = "auto",
-    processes: int = 0,
+    source: Path | SourceRef, film: Path, tracks: Path, output: Path, options: VerifyOptions = VerifyOptions()
 ) -> VerifyRequest:
-    """A request to compare a finished film with its source; see `protocol.VerifyRequest`.
+    """A request to compare a finished film with its source and its tracks document.
 
     `run_job` runs it; the last message is a VerificationDone. `core.verification.leaks.from_json` reads its `output`.
     """
@@ -152,12 +160,12 @@ def build_verify_request(
         str(film.resolve()),
         str(tracks.resolve()),
         str(output.resolve()),
-        samples_per_face,
-        every,
-        [list(run) for run in shown],
-        list(place),
-        provider,
-        processes,
+        options.samples_per_face,
+        options.every,
+        [list(run) for run in options.shown],
+        list(options.place),
+        options.provider,
+        options.processes,
     )
 
 

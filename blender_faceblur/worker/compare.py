@@ -15,13 +15,13 @@ from functools import partial
 
 import numpy as np
 
-from ..core.cover.obscured import Picture, draw_face, draw_place
+from ..core.cover.obscured import draw_face, draw_place
 from ..core.detection.fusion import fuse_detections
 from ..core.detection.picture_sizes import compute_detector_size
 from ..core.detection.settings import DetectorUse
-from ..core.geometry import Array, overlaps
+from ..core.geometry import Array, compute_overlaps
 from ..core.review.queue import choose_clearest, list_review_entries
-from ..core.types import Box, Detection, Ellipse, FaceBlurError, TrackDocument
+from ..core.types import Box, Detection, Ellipse, FaceBlurError, Picture, TrackDocument
 from ..core.verification.leaks import (
     ExpectedFace,
     FilmDetection,
@@ -246,7 +246,7 @@ class Comparison:
                 continue
             drawn: list[bytes] = []
             self._classifier.add_face(
-                pair.frame, place, shown, partial(_keep, drawn, pair.picture, _box_of(place.ellipse))
+                pair.frame, place, shown, partial(_keep, drawn, pair.picture, _compute_box(place.ellipse))
             )
             comparison.faces.append((place, shown, drawn[0] if drawn else b""))
             leaking += [place] if shown.leaks else []
@@ -261,7 +261,7 @@ class Comparison:
         boxes = np.array([d.box for d in detections], float).reshape(-1, 4)
         finds = []
         for hit in fuse_detections(detections):
-            same = overlaps(hit.box[None], boxes)[0] >= COMPARISON.same_face_overlap_share
+            same = compute_overlaps(hit.box[None], boxes)[0] >= COMPARISON.same_face_overlap_share
             best: dict[str, float] = {}
             for detection, here in zip(detections, same, strict=True):
                 if here:
@@ -367,6 +367,6 @@ class FilmDetectors:
         }.get(self._turn, box)
 
 
-def _box_of(ellipse: Ellipse) -> Box:
+def _compute_box(ellipse: Ellipse) -> Box:
     reach = max(ellipse.rx, ellipse.ry)
     return ellipse.cx - reach, ellipse.cy - reach, ellipse.cx + reach, ellipse.cy + reach

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from ..core.detection.picture_sizes import fit_size
 from ..core.document.tracks_file import read_document
-from ..core.geometry import size_of
+from ..core.geometry import compute_size
 from ..core.people.similarity import GOOD, RECOGNIZER, USABLE, compute_clarity, rate_crop
-from ..core.types import Box, Detection, Ellipse, Evidence, FaceBlurError, Sample, Track, TrackKind
+from ..core.types import Box, Detection, Ellipse, Evidence, FaceBlurError, Picture, Sample, Track, TrackKind
 from ..detectors import get_detector
 from ..files.paths import get_model_path
 from ..recognition import get_recognizer
@@ -29,8 +29,6 @@ from ..sources import FrameSource, open_source
 from .opening import open_requested
 from .protocol import EmbeddingsDone, EmbedRequest, Progress, ReferenceRequest, Stage, Started, TrackEmbedding, Warned
 from .reporting import REPORTING
-
-Picture = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +266,7 @@ class FaceEmbedder:
             (distance, d)
             for distance, d in away
             if distance < EMBEDDING.landmark_middle_share * width
-            and 1 / most < size_of(d.box) / (EMBEDDING.landmark_size_share * width) < most
+            and 1 / most < compute_size(d.box) / (EMBEDDING.landmark_size_share * width) < most
         ]
         if not near:
             return None
@@ -303,13 +301,16 @@ class FaceEmbedder:
             ]
             faces = sorted(
                 ((x1 / scale, y1 / scale, x2 / scale, y2 / scale) for x1, y1, x2, y2 in found_now),
-                key=lambda box: -size_of(box),
+                key=lambda box: -compute_size(box),
             )
             if faces:
                 break
         if not faces:
             raise FaceBlurError(f"{path.name}: no face was detected in this reference. Choose another picture.")
-        if len(faces) > 1 and size_of(faces[0]) ** 2 < EMBEDDING.reference_area_ratio * size_of(faces[1]) ** 2:
+        if (
+            len(faces) > 1
+            and compute_size(faces[0]) ** 2 < EMBEDDING.reference_area_ratio * compute_size(faces[1]) ** 2
+        ):
             raise FaceBlurError(f"{path.name}: it shows several faces. Crop it to one face to use it as a reference.")
         found = self.embed_face(upright, Ellipse.inscribed(faces[0]))
         if found is None or found[0] < USABLE:

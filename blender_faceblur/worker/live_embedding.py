@@ -10,22 +10,17 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..core.detection.settings import DetectorUse
-from ..core.geometry import centre_of, size_of
+from ..core.geometry import compute_centre, compute_size
 from ..core.people.similarity import GOOD, RECOGNIZER, USABLE, compute_clarity, rate_crop
 from ..core.tracking.analysis import Detector
-from ..core.types import Box, Detection
+from ..core.types import Box, Detection, Picture
 from ..detectors import get_detector
 from ..files.paths import get_model_path
 from ..recognition import get_recognizer
 from ..recognition.base import Recognizer
 from .embedding import compute_detail, to_numbers
 from .protocol import BoxEmbedding
-
-Picture = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +128,10 @@ class LiveEmbedder:
         return False
 
     def _match_face(self, box: Box, taken: set[int]) -> _FaceInProgress:
-        centre, size = centre_of(box), size_of(box)
+        centre, size = compute_centre(box), compute_size(box)
         best: tuple[float, _FaceInProgress] | None = None
         for face in self._faces:
-            other, ratio = centre_of(face.box), size_of(face.box) / size
+            other, ratio = compute_centre(face.box), compute_size(face.box) / size
             away = math.dist(centre, other) / size
             most = LIVE_EMBEDDING.same_face_size_ratio
             if (

@@ -34,7 +34,8 @@ def paint(request: PaintRequest, send: Callable[[Any], None]) -> None:
     with open_requested(replace(request.source, fingerprint=document.source.fingerprint)) as source:
         if isinstance(source, ImageSource):
             send(Started(1))
-            paint_still(Path(request.source.path), document, request.effect, sticker, Path(request.output))
+            for text in paint_still(Path(request.source.path), document, request.effect, sticker, Path(request.output)):
+                send(Warned(text))
             send(PaintDone(request.output, 1, time.monotonic() - began))
             return
         if not isinstance(source, MovieSource):
@@ -42,16 +43,19 @@ def paint(request: PaintRequest, send: Callable[[Any], None]) -> None:
         settings = FilmSettings(request.effect, request.codec, request.quality, request.encoder, tuple(request.allowed))
         painter = FilmPainter(source, Path(request.source.path), CoverTimeline(document), settings, sticker)
         send(Started(source.info.frame_count))
-        for text in painter.choice.notes:
+        for text in painter.list_losses():
             send(Warned(text))
-        total, reported = source.info.frame_count, 0.0
+        total, reported, kept = source.info.frame_count, 0.0, -1
 
         def report(done: int) -> None:
-            nonlocal reported
+            nonlocal reported, kept
             now = time.monotonic()
+            if kept < 0:
+                # The pictures of an earlier run took no time in this one.
+                kept = done - 1
             if now - reported >= REPORTING.progress_every_s:
                 reported = now
-                send(Progress(Stage.RENDER, min(done, total), total, done / max(now - began, 1e-6)))
+                send(Progress(Stage.RENDER, min(done, total), total, (done - kept) / max(now - began, 1e-6)))
 
         film = painter.paint(Path(request.folder), report)
         for text in source.notes():
@@ -69,8 +73,9 @@ def paint(request: PaintRequest, send: Callable[[Any], None]) -> None:
                     "codec": film.choice.codec,
                     "encoder": film.choice.encoder,
                     "time_base": str(look.time_base),
+                    "frame_rate": str(look.frame_rate),
                     "pixel_aspect": str(look.pixel_aspect),
-                    "colors": look.colors,
+                    "colors": painter.stream.header_colors,
                     "matrix": painter.stream.matrix,
                     "turn": source.turn,
                     "pictures": film.pictures,

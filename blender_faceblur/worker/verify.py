@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..core.detection.settings import DetectorUse, get_preset
 from ..core.document.tracks_file import read_document
 from ..core.tracking.analysis import split_range
 from ..core.types import FaceBlurError, SourceInfo, TrackDocument
-from ..core.verification.leaks import LeakClassifier, SyncChecker, Verification, list_kept, to_json
+from ..core.verification.leaks import LeakClassifier, SyncChecker, Verification, list_shown_on_purpose, to_json
 from ..delivery.picture import verify_picture
 from ..delivery.traces import find_carried, find_picture_traces, find_traces
 from ..delivery.verify import Expected, read_sound, verify_film
@@ -47,89 +47,129 @@ VERIFY_PRESET = "thorough"
 OnProgress = Callable[[Any], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Comparisons:
+    """What is compared: the opened film and source, the document with the expected faces, and the detectors."""
+
+    request: VerifyRequest
+    document: TrackDocument
+    uses: Sequence[DetectorUse]
+    source: FrameSource
+    film: FrameSource
+    send: OnProgress
+
+    def run(self, frames: tuple[int, int], total: int) -> Iterator[FrameComparison]:
+        """The comparison of each film frame in the half-open range `frames`, in this process.
+
+        Reports progress, as counts of `total` frames.
+        """
+        with ExitStack() as opened:
+            detectors = _open_film_detectors(opened, self.uses, self.source, self.request.provider, self.send)
+            reported = _Pace(total, self.send)
+            for comparison in Comparison(self.request, self.document, self.source, self.film, detectors).run(*frames):
+                yield comparison
+                reported.count()
+
+    def run_in_processes(self, parts: list[tuple[int, int]], folder: Path) -> tuple[list[VerifyRequest], list[str]]:
+        """The same for one process a part, written to files in `folder`, one frame a line.
+
+        Returns the requests, which name these files, in the order of the parts, and sentences about the two films.
+        """
+        requests = [
+            replace(self.request, output=str(folder / f"{number}.jsonl"), part=list(part))
+            for number, part in enumerate(parts)
+        ]
+        return requests, _run_parts(requests, _Pace(self.film.info.frame_count, self.send))
+
+    def list_notes(self) -> list[str]:
+        """Sentences about the two files, as far as they were read in this process."""
+        return [*self.film.notes(), *self.source.notes()]
+
+
 def verify(request: VerifyRequest, send: OnProgress) -> None:
     """Verify a film and send the result. Raises FaceBlurError if the film cannot be compared."""
     began = time.monotonic()
     if request.every < 1 or request.samples_per_face <= 0:
         raise FaceBlurError("The interval between detection passes must be at least one frame.")
-    if request.part:
-        _verify_part(request, send)
-        return
     document = read_document(Path(request.tracks))
     uses, notes = choose_usable(get_preset(VERIFY_PRESET))
     with ExitStack() as opened:
         source, film = (opened.enter_context(one) for one in _open_both(request, document))
-        info, made = source.info, film.info
-        send(Started(made.frame_count))
-        for text in notes:
-            send(Warned(text))
-        problems = _check_file(source, made, request)
-        parts = _split(request, made)
-        verdict = _VerificationBuilder(document, made.frame_count)
-        if len(parts) == 1:
-            film_detectors = _open_film_detectors(opened, uses, source, request.provider, send)
-            reported = _Pace(made.frame_count, send)
-            for comparison in Comparison(request, document, source, film, film_detectors).run(*parts[0]):
-                verdict.add(comparison)
-                reported.count()
-            source_notes = [*film.notes(), *source.notes()]
+        comparisons = _Comparisons(request, document, uses, source, film, send)
+        if request.part:
+            _verify_part(comparisons)
         else:
-            # Beside the result: the caller removes that folder even if this process crashes.
-            folder = Path(opened.enter_context(tempfile.TemporaryDirectory(dir=Path(request.output).parent)))
-            requests = [
-                replace(request, output=str(folder / f"{number}.jsonl"), part=list(part))
-                for number, part in enumerate(parts)
-            ]
-            source_notes = _run_parts(requests, _Pace(made.frame_count, send))
-            for one in requests:
-                with open(one.output, encoding="utf-8") as lines:
-                    for line in lines:
-                        verdict.add(from_text(line))
-    send(
-        Progress(Stage.VERIFY, made.frame_count, made.frame_count, verdict.frames / max(time.monotonic() - began, 1e-6))
-    )
+            _verify_whole(comparisons, notes, began)
+
+
+def _verify_part(comparisons: _Comparisons) -> None:
+    """Write the comparisons of one part to the request's output, one frame a line."""
+    request = comparisons.request
+    start, stop = request.part
+    done = 0
+    try:
+        with open(request.output, "w", encoding="utf-8", newline="\n") as lines:
+            for comparison in comparisons.run((start, stop), stop - start):
+                lines.write(to_text(comparison))
+                done += 1
+    except OSError as error:
+        raise FaceBlurError(f"The verification cannot be written to {request.output}: {error.strerror}.") from error
+    comparisons.send(Finished(done, comparisons.list_notes()))
+
+
+def _verify_whole(comparisons: _Comparisons, notes: list[str], began: float) -> None:
+    """Compare all frames, and write and send the result, with these notes. `began` is `time.monotonic()` then."""
+    request, document, send = comparisons.request, comparisons.document, comparisons.send
+    info, made = comparisons.source.info, comparisons.film.info
+    send(Started(made.frame_count))
+    for text in notes:
+        send(Warned(text))
+    problems = _check_file(comparisons.source, made, request)
+    verdict, file_notes = _compare_all(comparisons)
+    seconds = time.monotonic() - began
+    send(Progress(Stage.VERIFY, made.frame_count, made.frame_count, verdict.frames / max(seconds, 1e-6)))
     leaks, uncertain, weak = verdict.classifier.finish()
     verification = Verification(
-        made.file_name,
-        info.file_name,
-        verdict.frames,
-        float(verdict.frames / made.frame_rate),
-        len(read_sound(Path(request.film))) if made.kind == "movie" else 0,
-        verdict.classifier.compared,
-        verdict.classifier.flat,
-        verdict.looked,
-        request.every,
-        weak,
-        list_used(uses, info),
-        leaks,
-        uncertain,
-        list_kept(document),
-        [*problems, *verdict.steps.describe()],
-        list(dict.fromkeys([*notes, *source_notes])),
-        verdict.faces,
-        time.monotonic() - began,
+        film=made.file_name,
+        source=info.file_name,
+        frames=verdict.frames,
+        seconds_long=float(verdict.frames / made.frame_rate),
+        sound_streams=len(read_sound(Path(request.film))) if made.kind == "movie" else 0,
+        compared=verdict.classifier.compared,
+        flat=verdict.classifier.flat,
+        searched_frames=verdict.searched_frames,
+        every=request.every,
+        weak_detections=weak,
+        models=list_used(comparisons.uses, info),
+        leaks=leaks,
+        uncertain=uncertain,
+        shown_on_purpose=list_shown_on_purpose(document),
+        problems=[*problems, *verdict.steps.describe()],
+        notes=list(dict.fromkeys([*notes, *file_notes])),
+        faces=verdict.faces,
+        seconds=time.monotonic() - began,
     )
     _write(to_json(verification), Path(request.output))
     send(VerificationDone(request.output, verification.frames, len(leaks), len(uncertain), verification.seconds))
 
 
-def _verify_part(request: VerifyRequest, send: OnProgress) -> None:
-    """Write the comparisons of one part to the request's output, one frame a line."""
-    start, stop = request.part
-    document = read_document(Path(request.tracks))
-    uses, _ = choose_usable(get_preset(VERIFY_PRESET))
-    with ExitStack() as opened:
-        source, film = (opened.enter_context(one) for one in _open_both(request, document))
-        film_detectors = _open_film_detectors(opened, uses, source, request.provider, send)
-        reported = _Pace(stop - start, send)
-        try:
-            with open(request.output, "w", encoding="utf-8", newline="\n") as lines:
-                for comparison in Comparison(request, document, source, film, film_detectors).run(start, stop):
-                    lines.write(to_text(comparison))
-                    reported.count()
-        except OSError as error:
-            raise FaceBlurError(f"The verification cannot be written to {request.output}: {error.strerror}.") from error
-        send(Finished(reported.done, [*film.notes(), *source.notes()]))
+def _compare_all(comparisons: _Comparisons) -> tuple[_VerificationBuilder, list[str]]:
+    """Compare all frames, in this process or in several. Returns also sentences about the two files."""
+    request, made = comparisons.request, comparisons.film.info
+    verdict = _VerificationBuilder(comparisons.document, made.frame_count)
+    parts = _split(request, made)
+    if len(parts) == 1:
+        for comparison in comparisons.run(parts[0], made.frame_count):
+            verdict.add(comparison)
+        return verdict, comparisons.list_notes()
+    # Beside the result: the caller removes that folder even if this process crashes.
+    with tempfile.TemporaryDirectory(dir=Path(request.output).parent) as folder:
+        requests, notes = comparisons.run_in_processes(parts, Path(folder))
+        for one in requests:
+            with open(one.output, encoding="utf-8") as lines:
+                for line in lines:
+                    verdict.add(from_text(line))
+    return verdict, notes
 
 
 class _VerificationBuilder:
@@ -139,7 +179,7 @@ class _VerificationBuilder:
         self.classifier = LeakClassifier(single=frame_count == 1)
         self.steps = SyncChecker(document.margin)
         self.faces: dict[str, bytes] = {}
-        self.frames = self.looked = 0
+        self.frames = self.searched_frames = 0
 
     def add(self, comparison: FrameComparison) -> None:
         self.frames += 1
@@ -151,7 +191,7 @@ class _VerificationBuilder:
         for place, shown, picture in comparison.faces:
             self.classifier.add_face(comparison.frame, place, shown, lambda picture=picture: picture)  # type: ignore[misc]
         if comparison.finds is not None:
-            self.looked += 1
+            self.searched_frames += 1
             pictures = {find.box: picture for find, _, _, picture in comparison.finds}
             self.classifier.add_detections(
                 comparison.frame,
@@ -240,7 +280,9 @@ def _check_file(source: FrameSource, made: SourceInfo, request: VerifyRequest) -
             _check_film(film, source, Path(request.source.path))
     except FaceBlurError as error:
         problems.append(str(error))
-    return problems + (find_picture_traces(film) if info.kind == "image" else find_traces(film))
+    return problems + (
+        find_picture_traces(film) if info.kind == "image" else find_traces(film, Path(request.source.path))
+    )
 
 
 def _check_film(film: Path, source: FrameSource, path: Path) -> None:

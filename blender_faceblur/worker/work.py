@@ -107,7 +107,9 @@ def _detect_segment(request: SegmentRequest, send: OnProgress) -> None:
             watch = LiveEmbedder(frame_size, rate, send)
             frames, seeing = watch.pass_frames(frames), watch.observe(detectors)
         stride = compute_stride(preset.detect_every_s, rate)
-        for record in analyse_frames(frames, frame_size, rate, seeing, preset.strong, source.upright_turn, stride):
+        for record in analyse_frames(
+            frames, frame_size, rate, seeing, preset.strong_confidence, source.upright_turn, stride
+        ):
             send(from_record(record))
             count += 1
             warned = _warn_newly(sessions.values(), warned, send)
@@ -220,10 +222,10 @@ class _Analysis:
             for process in processes.values():
                 process.kill()
             if collector.checkpoint is not None:
-                collector.checkpoint.close(finished=not collector.table.missing())
+                collector.checkpoint.close(finished=not collector.table.count_missing())
 
     def _request_segment(self, part: Segment) -> SegmentRequest:
-        reach = Tracker.reach_frames(float(self._info.frame_rate))
+        reach = Tracker.compute_reach(float(self._info.frame_rate))
         source = replace(self._request.source, fingerprint=self._info.fingerprint)
         return SegmentRequest(
             source,
@@ -293,17 +295,16 @@ class _Collector:
     def collect(self, processes: dict[int, WorkerProcess]) -> list[str]:
         """Listen until every process has finished; returns their sources' notes. Raises FaceBlurError if any fails."""
         began = reported = time.monotonic()
-        before = self.table.frame_count - self.table.missing()
+        before = self.table.frame_count - self.table.count_missing()
         for number, message in listen(processes, "Analysis process", (Started, Warned, Frame, BoxEmbedding)):
             self._take(number, message)
             if time.monotonic() - reported >= REPORTING.progress_every_s:
                 reported = time.monotonic()
                 self._send_progress(before, began)
         self._send_progress(before, began)
-        if self.table.missing():
-            raise FaceBlurError(
-                f"{self.table.missing()} of {self.table.frame_count} frames were not analysed; nothing was written."
-            )
+        missing = self.table.count_missing()
+        if missing:
+            raise FaceBlurError(f"{missing} of {self.table.frame_count} frames were not analysed; nothing was written.")
         return list(self._notes)
 
     def _take(self, number: int, message: Any) -> None:
@@ -329,7 +330,7 @@ class _Collector:
             raise FaceBlurError(f"Analysis process {number + 1} sent invalid frames: {error}.") from error
 
     def _send_progress(self, before: int, began: float) -> None:
-        done = self.table.frame_count - self.table.missing()
+        done = self.table.frame_count - self.table.count_missing()
         self._send(
             Progress(Stage.DETECT, done, self.table.frame_count, (done - before) / max(time.monotonic() - began, 1e-6))
         )

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import bpy
 
-from blender_faceblur.blender.masks import changes
-from blender_faceblur.blender.masks.mask import adopt_layers
+from blender_faceblur.blender.masks.reading import adopt_layers, compare_layers
 from blender_faceblur.blender.masks.record import MaskRecord
 
 
 def list_corrected(mask: bpy.types.Mask) -> list[str]:
     """The names of the layers of ours that no longer are what was written."""
     adopt_layers(mask)
-    return list(changes._compare(mask, MaskRecord.load(mask)))
+    return list(compare_layers(mask, MaskRecord.load(mask)))

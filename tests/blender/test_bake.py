@@ -17,7 +17,7 @@ import pytest
 
 from blender_faceblur.blender import command
 from blender_faceblur.blender.bake.baking import FOLDER, BakeResult, apply, bake, list_quicker_baked, unbake
-from blender_faceblur.blender.common.context import borrow_sequencer
+from blender_faceblur.blender.common.context import borrow_mask_editor, borrow_sequencer
 from blender_faceblur.blender.common.footage import get_footage
 from blender_faceblur.blender.common.jobs import run_to_end
 from blender_faceblur.blender.common.marks import BAKED, get_modifier
@@ -26,7 +26,7 @@ from blender_faceblur.blender.cover.covering import cover_footage, put_cover, un
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.guard.checks import check_scene
 from blender_faceblur.blender.masks.changes import change_tracks
-from blender_faceblur.blender.masks.mask import open_keying_scene
+from blender_faceblur.blender.masks.document import load_document
 from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.types import FaceBlurError, TrackDocument
 from blender_faceblur.delivery.verify import read_sound
@@ -83,6 +83,11 @@ def scene(extension: None, film_with_sound: Path, tmp_path: Path, monkeypatch: p
 
 def get_strip(scene: Any) -> Any:
     return scene.sequence_editor.strips_all["disk"]
+
+
+def _put_cover(scene: Any, strip: Any, effect: EffectSettings) -> None:
+    mask = bpy.data.masks["disk faces"]
+    put_cover(scene, strip, mask, effect, load_document(mask))
 
 
 def bake_all(scene: Any) -> BakeResult:
@@ -279,7 +284,7 @@ def _write_long_film(path: Path) -> None:
 def test_a_shape_that_an_editor_keys_after_the_bake_is_noticed(scene: Any, tmp_path: Path) -> None:
     bake_all(scene)
     mask = bpy.data.masks[0]
-    with open_keying_scene(mask) as keying:
+    with borrow_mask_editor(mask) as keying:
         keying.frame_set(mask.frame_start + 20)
         for point in mask.layers[1].splines[0].points:
             point.select = True
@@ -314,7 +319,7 @@ def test_strips_of_one_film_share_the_baked_film(scene: Any, tmp_path: Path) -> 
     strip = get_strip(scene)
     disks.operate(scene, bpy.ops.sequencer.split, strip, frame=20, side="LEFT")
     copy = scene.sequence_editor.strips.new_movie("copy", str(tmp_path / "disk.mp4"), 7, 60)
-    put_cover(scene, copy, get_mask(get_strip(scene)), EffectSettings("mosaic"))
+    _put_cover(scene, copy, EffectSettings("mosaic"))
     result = bake_all(scene)
     assert sorted(len(film.order.strips) for film in result.films) == [1, 2]
     assert len({film.path for film in result.films}) == 2
@@ -366,7 +371,7 @@ def test_other_effects_are_baked_as_blender_renders_them(kind: str, inverse: boo
     image.pixels[:] = [1.0, 0.0, 0.0, 1.0] * 1024
     image.pack()
     strip = get_strip(scene)
-    put_cover(scene, strip, get_mask(strip), EffectSettings(kind, disks.COVER, image="sticker", inverse=inverse))
+    _put_cover(scene, strip, EffectSettings(kind, disks.COVER, image="sticker", inverse=inverse))
     before = disks.render_frame(scene, 12, tmp_path / "x.png").astype(int)
     bake_all(scene)
     after = disks.render_frame(scene, 12, tmp_path / "x.png").astype(int)
@@ -509,7 +514,7 @@ def test_the_thread_of_a_render_refuses_a_mask_that_was_edited_since(scene: Any)
 def test_removing_another_cover_keeps_the_mask_of_a_baked_strip(scene: Any, tmp_path: Path) -> None:
     strip = get_strip(scene)
     copy = scene.sequence_editor.strips.new_movie("copy", str(tmp_path / "disk.mp4"), 7, 60)
-    put_cover(scene, copy, get_mask(strip), SOLID)
+    _put_cover(scene, copy, SOLID)
     apply(run_to_end(bake([strip])))
     uncover(scene, scene.sequence_editor.strips_all["copy"])
     assert baked.BakedRecord.load(get_strip(scene)).mask == bpy.data.masks["disk faces"]

@@ -15,7 +15,7 @@ from blender_faceblur.blender.common.jobs import JOB
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.detection import detect as detection
 from blender_faceblur.blender.detection import panels as classes
-from blender_faceblur.blender.masks.mask import load_document
+from blender_faceblur.blender.masks.document import load_document
 from blender_faceblur.core.document.tracks_file import write_document
 from blender_faceblur.core.tracking import plates
 from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track

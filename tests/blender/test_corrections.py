@@ -10,25 +10,23 @@ from typing import Any
 import bpy
 import pytest
 
+from blender_faceblur.blender.common.context import borrow_mask_editor
 from blender_faceblur.blender.common.curves import list_curves
 from blender_faceblur.blender.common.marks import MARK
 from blender_faceblur.blender.cover.compositing import compute_mask_unit_px
 from blender_faceblur.blender.masks.changes import sync_from_blender
+from blender_faceblur.blender.masks.document import load_document
 from blender_faceblur.blender.masks.faces import describe_origin, list_faces
-from blender_faceblur.blender.masks.mask import (
-    PICTURE_LAYER,
-    adopt_layers,
-    load_document,
-    open_keying_scene,
-    write_mask,
-)
+from blender_faceblur.blender.masks.mask import PICTURE_LAYER
+from blender_faceblur.blender.masks.reading import adopt_layers
 from blender_faceblur.blender.rendering.project import build_project
 from blender_faceblur.core.cover.effects import EffectSettings
-from blender_faceblur.core.document.editing import get_track, locked_frames, merge_analysis, sample_at
+from blender_faceblur.core.document.editing import get_track, list_locked_frames, sample_at
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument, TrackStatus
 
 from . import disks
 from .corrected import list_corrected
+from .writing import write_mask
 
 SIZE = (disks.WIDTH, disks.HEIGHT)
 UNIT_PX = compute_mask_unit_px(SIZE, SIZE)
@@ -54,7 +52,7 @@ def mask(film: Path) -> Any:
 
 def move_key(mask: Any, name: str, frame: int, far: float) -> None:
     """Move a shape at a frame and insert a key, as in the Mask editor."""
-    with open_keying_scene(mask) as scene:
+    with borrow_mask_editor(mask) as scene:
         points = mask.layers[name].splines[0].points
         for point in points:
             point.select = True
@@ -113,7 +111,7 @@ def test_only_frames_with_keys_are_evaluated(mask: Any) -> None:
 
 
 def move_one_point(mask: Any) -> None:
-    with open_keying_scene(mask) as scene:
+    with borrow_mask_editor(mask) as scene:
         point = mask.layers["Face 02"].splines[0].points[2]
         point.select = True
         scene.frame_set(mask.frame_start + 17)
@@ -128,7 +126,7 @@ def bump_one_frame(mask: Any) -> None:
 
 
 def clear_key(mask: Any) -> None:
-    with open_keying_scene(mask) as scene:
+    with borrow_mask_editor(mask) as scene:
         for point in mask.layers["Face 02"].splines[0].points:
             point.select = True
         scene.frame_set(mask.frame_start + 20)
@@ -175,7 +173,7 @@ def test_an_edit_of_a_layer_is_recognised(change: str, mask: Any) -> None:
 
 def analyse_again(mask: Any, film: Path) -> None:
     document = make_document(film, 3.0)
-    write_mask("again", merge_analysis(sync_from_blender(mask), document, 0, disks.FRAMES), UNIT_PX, mask)
+    write_mask(document, UNIT_PX, mask)
 
 
 def test_a_moved_key_becomes_locked_keys_that_stay(mask: Any, film: Path) -> None:
@@ -183,7 +181,7 @@ def test_a_moved_key_becomes_locked_keys_that_stay(mask: Any, film: Path) -> Non
     bump_one_frame(mask)
     document = sync_from_blender(mask)
     track = get_track(document, "Face 02")
-    assert before is not None and locked_frames(track) == [26]
+    assert before is not None and list_locked_frames(track) == [26]
     moved = sample_at(track, 26)
     assert moved is not None and moved.ellipse.cx - before.ellipse.cx == pytest.approx(3 / 1.0, abs=1.5)
     for _ in range(2):
@@ -266,12 +264,12 @@ def test_deleting_one_layer_and_adding_another_is_no_renaming(mask: Any) -> None
 
 def test_a_face_stays_off_only_where_its_track_is_the_same(mask: Any, film: Path) -> None:
     mask.layers["Face 02"].hide_render = True
-    write_mask("again", make_document(film, 3.0), UNIT_PX, mask)
+    write_mask(make_document(film, 3.0), UNIT_PX, mask)
     assert [layer.hide_render for layer in mask.layers] == [False, False, True]
     longer = make_document(film, 3.0)
     last = longer.tracks[1].samples[-1]
     longer.tracks[1].samples.append(Sample(35, last.ellipse, Evidence.EXTRAPOLATED, 1.0))
-    write_mask("again", longer, UNIT_PX, mask)
+    write_mask(longer, UNIT_PX, mask)
     assert [layer.hide_render for layer in mask.layers] == [False, False, False]
 
 

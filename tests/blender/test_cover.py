@@ -18,6 +18,7 @@ from blender_faceblur.blender.common.marks import (
 from blender_faceblur.blender.cover import strips
 from blender_faceblur.blender.cover.covering import (
     EFFECT_MARK,
+    apply_analysis,
     cover_footage,
     find_lost_mask,
     find_mask_of_footage,
@@ -26,8 +27,11 @@ from blender_faceblur.blender.cover.covering import (
     uncover,
 )
 from blender_faceblur.blender.cover.strips import get_mask, remove_strip, sync_mask_strips
+from blender_faceblur.blender.masks.changes import change_tracks
+from blender_faceblur.blender.masks.document import load_document
 from blender_faceblur.core.cover.effects import EffectSettings
-from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.core.document.editing import add_track
+from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, TrackDocument
 
 from . import disks
 
@@ -66,6 +70,27 @@ def test_strips_of_one_source_share_a_mask(scene: Any, film: Path, tmp_path: Pat
     assert cover_footage(scene, find(scene, "second"), document, EFFECT) == mask
     assert len(bpy.data.masks) == 1 and get_mask(find(scene, "second")) == mask
     assert_covered(scene, [1, 20, 40, 71, 80, 94], tmp_path)
+
+
+def test_strips_of_one_source_get_the_same_effect_after_an_editor_added_a_large_face(scene: Any, film: Path) -> None:
+    """How coarse a mosaic is depends on the widest face, which the new analysis does not know."""
+    mask = cover_footage(scene, find(scene, "first"), disks.build_document(film), EFFECT)
+
+    def add(document: TrackDocument) -> list[str]:
+        samples = [Sample(frame, Ellipse(160, 90, 70, 80), Evidence.LOCKED, 1.0) for frame in range(disks.FRAMES)]
+        return [add_track(document, samples, name="Large").name]
+
+    change_tracks(mask, add)
+    strips, footage = ["first", "second"], get_footage(find(scene, "first"))
+    effect = EffectSettings("mosaic")
+    assert apply_analysis(scene, strips, footage, disks.build_document(film), effect) == []
+    columns = [
+        node.inputs["Columns"].default_value
+        for name in strips
+        for node in get_modifier(find(scene, name)).node_group.nodes
+        if "Columns" in node.inputs
+    ]
+    assert len(columns) == 2 and columns[0] == columns[1] < 320 / 40 * effect.samples_across
 
 
 def test_uncovering_one_strip_leaves_the_other_covered(scene: Any, film: Path, tmp_path: Path) -> None:
@@ -138,7 +163,7 @@ def test_changed_settings_do_not_change_the_mask(scene: Any, film: Path, tmp_pat
     # Adding from Python does not notify Blender of the change, and the next render crashes (5.0.1).
     mask.update_tag()
     other = EffectSettings("solid", "FF0000")
-    put_cover(scene, strip, mask, other)
+    put_cover(scene, strip, mask, other, load_document(mask))
     assert read_effect(strip) == other and own.name in mask.layers and len(strip.modifiers) == 1
     assert len([group for group in bpy.data.node_groups if group.get(MARK) == "strip"]) == 1
     picture = disks.render_frame(scene, 9, tmp_path / "red.png").astype(int)
@@ -151,7 +176,7 @@ def test_a_lost_mask_strip_is_restored(scene: Any, film: Path, tmp_path: Path) -
     mask = cover_footage(scene, strip, disks.build_document(film), EFFECT)
     remove_strip(scene, get_modifier(strip).input_mask_strip)
     assert get_mask(strip) is None and find_lost_mask(strip) == mask
-    put_cover(scene, strip, mask, EFFECT)
+    put_cover(scene, strip, mask, EFFECT, load_document(mask))
     assert get_mask(strip) == mask
     assert_covered(scene, [1, 20, 40], tmp_path)
 
@@ -161,7 +186,7 @@ def test_a_disabled_modifier_is_enabled(scene: Any, film: Path, tmp_path: Path) 
     mask = cover_footage(scene, strip, disks.build_document(film), EFFECT)
     get_modifier(strip).mute = True
     get_modifier(strip).enable = False
-    put_cover(scene, strip, mask, EFFECT)
+    put_cover(scene, strip, mask, EFFECT, load_document(mask))
     assert_covered(scene, [1, 40], tmp_path)
 
 
@@ -225,12 +250,13 @@ def test_frames_that_were_not_analysed_are_covered_completely(scene: Any, film: 
     strip = find(scene, "first")
     document = disks.build_document(film, frames=range(10, 20))
     document.analysed = [(10, 20)]
-    cover_footage(scene, strip, document, EFFECT, (10, 20))
+    assert apply_analysis(scene, [strip.name], get_footage(strip), document, EFFECT, (10, 20)) == []
     first = int(strip.frame_start)
     for frame, whole in ((9, True), (10, False), (19, False), (20, True)):
         sight = disks.see(disks.render_frame(scene, first + frame, tmp_path / "seen.png"))
         assert sight.disk == 0 and sight.all_covered == whole, frame
-    cover_footage(scene, strip, disks.build_document(film, frames=range(20, 40)), EFFECT, (20, 40))
+    document = disks.build_document(film, frames=range(20, 40))
+    assert apply_analysis(scene, [strip.name], get_footage(strip), document, EFFECT, (20, 40)) == []
     assert_covered(scene, [first + 15, first + 20, first + 39], tmp_path)
     assert disks.see(disks.render_frame(scene, first + 5, tmp_path / "seen.png")).all_covered
     cover_footage(scene, strip, disks.build_document(film), EFFECT)

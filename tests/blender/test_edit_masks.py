@@ -13,10 +13,10 @@ import pytest
 from blender_faceblur.blender.common.marks import get_modifier
 from blender_faceblur.blender.correction.edit_masks import close_masks, get_helper, open_masks
 from blender_faceblur.blender.cover.covering import cover_footage
-from blender_faceblur.blender.masks.mask import load_document
+from blender_faceblur.blender.masks.document import load_document
 from blender_faceblur.blender.rendering.project import build_project
 from blender_faceblur.core.cover.effects import EffectSettings
-from blender_faceblur.core.document.editing import locked_frames
+from blender_faceblur.core.document.editing import list_locked_frames
 from blender_faceblur.core.types import FaceBlurError
 
 from . import disks
@@ -74,7 +74,7 @@ def test_edits_of_the_mask_become_locked_keys(film: Path) -> None:
     assert close_masks() == 1
     assert _list_data() == before
     assert (scene.frame_current, bpy.context.window.scene) == (40, scene)
-    assert 22 in locked_frames(load_document(mask).tracks[0])
+    assert 22 in list_locked_frames(load_document(mask).tracks[0])
 
 
 def test_a_new_layer_counts_as_a_change(film: Path) -> None:
@@ -139,7 +139,7 @@ def test_the_operators_open_and_close_the_helper_scene(extension: None, film: Pa
     assert not bpy.ops.faceblur.edit_masks.poll()
     move_key(mask, "Face 01", 9, 0.05)
     assert bpy.ops.faceblur.back_from_masks() == {"FINISHED"}
-    assert get_helper() is None and 9 in locked_frames(load_document(mask).tracks[0])
+    assert get_helper() is None and 9 in list_locked_frames(load_document(mask).tracks[0])
     assert not bpy.ops.faceblur.back_from_masks.poll()
 
 
@@ -154,7 +154,7 @@ def test_a_project_saved_while_a_mask_is_edited_can_be_closed_later(
     bpy.ops.wm.save_as_mainfile(filepath=str(path))
     bpy.ops.wm.open_mainfile(filepath=str(path))
     assert close_masks() == 1
-    assert get_helper() is None and 22 in locked_frames(load_document(bpy.data.masks[name]).tracks[0])
+    assert get_helper() is None and 22 in list_locked_frames(load_document(bpy.data.masks[name]).tracks[0])
 
 
 def test_undo_and_redo_leave_and_enter_the_helper_scene(extension: None, film: Path) -> None:
@@ -171,4 +171,4 @@ def test_undo_and_redo_leave_and_enter_the_helper_scene(extension: None, film: P
     assert close_masks() == 1
     bpy.ops.ed.undo_push(message="Back")
     bpy.ops.ed.undo()
-    assert locked_frames(load_document(bpy.data.masks[name]).tracks[0]) == []
+    assert list_locked_frames(load_document(bpy.data.masks[name]).tracks[0]) == []

@@ -15,10 +15,11 @@ from blender_faceblur.blender.correction.operators.correct import set_cover
 from blender_faceblur.blender.cover.active_face import get_target
 from blender_faceblur.blender.cover.covering import cover_footage
 from blender_faceblur.blender.cover.strips import get_mask
-from blender_faceblur.blender.masks.changes import change_tracks, cover_at
-from blender_faceblur.blender.masks.mask import load_document
+from blender_faceblur.blender.masks.changes import change_tracks
+from blender_faceblur.blender.masks.document import load_document
+from blender_faceblur.blender.masks.record import MaskRecord
 from blender_faceblur.core.cover.effects import EffectSettings
-from blender_faceblur.core.document.editing import get_track, locked_frames
+from blender_faceblur.core.document.editing import get_track, list_locked_frames
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track
 
 from . import disks
@@ -61,11 +62,11 @@ def spans(mask: Any, name: str) -> list[tuple[int, int]]:
 
 def test_a_cover_moves_to_where_an_editor_puts_it(scene: Any, tmp_path: Path) -> None:
     mask = choose(scene, "Face 01", 20)
-    before = cover_at(mask, "Face 01", 20)
+    before = MaskRecord.load(mask).ellipse_at("Face 01", 20)
     assert before is not None
     set_cover(get_target(bpy.context), Ellipse(before.cx + 100, before.cy, before.rx, before.ry))
-    assert locked_frames(get_track(load_document(mask), "Face 01")) == [20]
-    moved = cover_at(mask, "Face 01", 20)
+    assert list_locked_frames(get_track(load_document(mask), "Face 01")) == [20]
+    moved = MaskRecord.load(mask).ellipse_at("Face 01", 20)
     assert moved is not None and moved.cx == pytest.approx(before.cx + 100, abs=0.6)
     assert see(scene, 20, tmp_path).disk > 900
     # The cover is unchanged half a second away.
@@ -152,7 +153,7 @@ def test_keys_are_unlocked_and_faces_locked(scene: Any) -> None:
     mask = choose(scene, "Face 01", 20)
     set_cover(get_target(bpy.context), Ellipse(100, 100, 30, 30))
     bpy.ops.faceblur.clear_key()
-    assert locked_frames(get_track(load_document(mask), "Face 01")) == []
+    assert list_locked_frames(get_track(load_document(mask), "Face 01")) == []
     with pytest.raises(RuntimeError, match="no locked key"):
         bpy.ops.faceblur.clear_key()
     bpy.ops.faceblur.lock_face()
@@ -230,7 +231,7 @@ def test_a_drawn_region_is_tracked(scene: Any, tmp_path: Path) -> None:
     scene.frame_set(13)
     assert bpy.ops.faceblur.add(kind="REGION", box=(x - 24, y - 24, x + 24, y + 24)) == {"FINISHED"}
     track = get_track(load_document(mask), "Region 01")
-    assert track.kind == "region" and locked_frames(track) == [12] and mask.layers.active.name == "Region 01"
+    assert track.kind == "region" and list_locked_frames(track) == [12] and mask.layers.active.name == "Region 01"
     for frame in (3, 12, 30):
         assert see(scene, frame, tmp_path).disk == 0
 

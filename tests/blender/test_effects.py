@@ -28,6 +28,7 @@ from blender_faceblur.core.types import (
 
 from . import disks
 from .astronaut import write_astronaut
+from .writing import write_mask
 
 Picture = NDArray[np.float64]
 
@@ -343,7 +344,6 @@ def test_inverse_shows_nothing_if_the_mask_is_lost(lost: str, tmp_path: Path) ->
 def test_an_effect_of_the_library_covers_without_the_extension(name: str, tmp_path: Path) -> None:
     from blender_faceblur.blender.common.marks import get_modifier
     from blender_faceblur.blender.cover.strips import cover_strip
-    from blender_faceblur.blender.masks.mask import write_mask
     from tools.library import build_library
 
     library = tmp_path / "library.blend"
@@ -364,7 +364,7 @@ def test_an_effect_of_the_library_covers_without_the_extension(name: str, tmp_pa
     if "Columns" in effect.inputs:
         effect.inputs["Columns"].default_value, effect.inputs["Rows"].default_value = 2, 2
     strip = scene.sequence_editor.strips[0]
-    mask = write_mask("by hand", document, compute_mask_unit_px(size, size))
+    mask = write_mask(document, compute_mask_unit_px(size, size))
     cover_strip(scene, strip, mask, group)
     assert get_modifier(strip) is None, "the extension does not manage a group that an editor uses"
     for frame in (1, 20, 40):

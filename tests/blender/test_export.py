@@ -23,7 +23,7 @@ from blender_faceblur.blender.correction.edit_masks import open_masks
 from blender_faceblur.blender.cover.covering import MUST_BE_COVERED, cover_footage
 from blender_faceblur.blender.cover.strips import sync_mask_strips
 from blender_faceblur.blender.export.covered_footage import Exported, export_covered
-from blender_faceblur.blender.masks.mask import load_document
+from blender_faceblur.blender.masks.document import load_document
 from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.types import (
     Ellipse,
@@ -316,9 +316,11 @@ def test_a_film_that_fails_ends_the_export(scene: Any, film: Path, tmp_path: Pat
     document.source = type(document.source)(
         **{name: getattr(document.source, name) for name in document.source.__slots__} | {"width": 300}
     )
-    from blender_faceblur.blender.masks.mask import store_document
+    from blender_faceblur.blender.masks.document import store_document
+    from blender_faceblur.blender.masks.record import MaskRecord
 
-    store_document(bpy.data.masks[0], document)
+    mask = bpy.data.masks[0]
+    store_document(mask, MaskRecord.load(mask), document)
     with pytest.raises(FaceBlurError, match=r"disk\.mp4: "):
         _export(tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []

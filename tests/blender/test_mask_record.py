@@ -19,10 +19,10 @@ from blender_faceblur.blender.masks.record import (
     DamagedRecordError,
     LayerRecord,
     MaskRecord,
-    fingerprint_of,
+    compute_stamp,
+    get_fingerprint,
+    get_picture_size,
     has_record,
-    size_of,
-    stamp_of,
 )
 from blender_faceblur.blender.rendering.project import build_project
 from blender_faceblur.core.cover.effects import EffectSettings
@@ -82,7 +82,7 @@ def test_a_record_loads_as_it_was_saved(mask: Any) -> None:
         ["Picture", "Face 01", "Mine"],
     )
     assert (record.to_review, record.serial, record.reviewing) == (3, "abc", "ends 1-2 3,4,5,6")
-    assert (fingerprint_of(mask), size_of(mask)) == (record.fingerprint, record.size)
+    assert (get_fingerprint(mask), get_picture_size(mask)) == (record.fingerprint, record.size)
     layer = record.layers["Face 01"]
     for name in ("layer", "track", "spans", "frames", "clearest", "size", "locked", "freehand"):
         assert getattr(layer, name) == getattr(LAYER, name), name
@@ -104,7 +104,7 @@ def test_ellipses_are_interpolated_between_keys_and_only_in_spans(mask: Any) -> 
 
 def test_layers_can_be_renamed_changed_and_removed(mask: Any) -> None:
     record = MaskRecord.load(mask)
-    record.rename_layer("Face 01", "Ann")
+    assert record.sync_order(["Picture", "Ann", "Mine"]) == []
     assert record.own == ["Picture", "Ann"] and record.order == ["Picture", "Ann", "Mine"]
     assert list(record.layers) == ["Ann"] and record.layers["Ann"].layer == "Ann"
     assert list(MaskRecord.load(mask).layers) == ["Face 01"], "nothing is stored yet"
@@ -113,21 +113,21 @@ def test_layers_can_be_renamed_changed_and_removed(mask: Any) -> None:
     stored = MaskRecord.load(mask)
     assert stored.layers["Ann"].freehand and stored.layers.track_of("Ann") == "Ann"
     assert "Face 01" not in stored.layers and len(stored.layers) == 1
-    stored.forget_layer("Ann")
+    stored.forget_layers(["Ann"])
     with pytest.raises(KeyError):
-        stored.forget_layer("Ann")
+        stored.forget_layers(["Ann"])
     stored.save(mask)
     assert list(MaskRecord.load(mask).layers) == [] and MaskRecord.load(mask).own == ["Picture"]
 
 
 def test_saving_writes_only_what_changed(mask: Any) -> None:
     """Handlers may write to the record in the meantime."""
-    record, stamp = MaskRecord.load(mask), stamp_of(mask)
+    record, stamp = MaskRecord.load(mask), compute_stamp(mask)
     mask[MARK]["serial"], mask[MARK]["newer"] = "later", 1
     record.notes = []
     record.save(mask)
     assert mask[MARK]["serial"] == "later" and mask[MARK]["newer"] == 1
-    assert MaskRecord.load(mask).notes == [] and stamp_of(mask) == stamp
+    assert MaskRecord.load(mask).notes == [] and compute_stamp(mask) == stamp
 
 
 def test_fields_that_older_files_lack_have_defaults(mask: Any) -> None:

@@ -14,13 +14,16 @@ import pytest
 from blender_faceblur.blender.common.context import borrow_sequencer
 from blender_faceblur.blender.cover.compositing import build_strip_group, compute_mask_unit_px
 from blender_faceblur.blender.cover.strips import cover_strip
-from blender_faceblur.blender.masks.mask import PICTURE_LAYER, get_document_text, list_own_layers, write_mask
+from blender_faceblur.blender.masks.document import get_document_text
+from blender_faceblur.blender.masks.mask import PICTURE_LAYER
+from blender_faceblur.blender.masks.record import MaskRecord
 from blender_faceblur.blender.rendering.project import build_project
 from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.document.tracks_file import from_json
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument
 
 from . import disks
+from .writing import write_mask
 
 SIZE = (disks.WIDTH, disks.HEIGHT)
 CORNER_PX = 1
@@ -151,11 +154,10 @@ def test_rewriting_a_mask_replaces_only_our_layers(film: Path, tmp_path: Path) -
     footage, modifier = disks.get_cover(scene)
     mask_strip = modifier.input_mask_strip
     document = disks.build_document(film, frames=range(20, 25))
-    document.tracks[0].name = "Face 07"
     unit_px = compute_mask_unit_px(SIZE, SIZE)
-    assert write_mask("another name", document, unit_px, mask) == mask
-    assert [layer.name for layer in mask.layers] == [PICTURE_LAYER, "The editor's", "Face 07"]
-    assert list_own_layers(mask) == [PICTURE_LAYER, "Face 07"]
+    assert write_mask(document, unit_px, mask) == mask
+    assert [layer.name for layer in mask.layers] == [PICTURE_LAYER, "The editor's", "Face 01"]
+    assert MaskRecord.load(mask).own == [PICTURE_LAYER, "Face 01"]
     assert [tuple(round(c, 3) for c in p.co) for p in own.splines[0].points] == [(0.1, 0.3), (0.2, 0.3), (0.15, 0.4)]
     group = build_strip_group("new", SIZE, unit_px, 40, EFFECT)
     assert cover_strip(scene, footage, mask, group) == mask_strip
@@ -169,7 +171,7 @@ def test_rewriting_a_mask_restores_a_deleted_picture_layer_in_first_place(film: 
     mask = _mask_of(scene)
     mask.layers.new(name="The editor's")
     _remove_layer(mask, PICTURE_LAYER)
-    write_mask("again", disks.build_document(film), compute_mask_unit_px(SIZE, SIZE), mask)
+    write_mask(disks.build_document(film), compute_mask_unit_px(SIZE, SIZE), mask)
     assert mask.layers[0].name == PICTURE_LAYER
     sight = disks.see(disks.render_frame(scene, 12, tmp_path / "restored.png"))
     assert sight.disk == 0 and 0 < sight.cover < 4000

@@ -13,13 +13,16 @@ import pytest
 
 from blender_faceblur.blender.masks import overlay_cache
 from blender_faceblur.blender.masks.changes import change_tracks
-from blender_faceblur.blender.masks.mask import PICTURE_LAYER, get_document_text, load_document, write_mask
+from blender_faceblur.blender.masks.document import get_document_text, load_document
+from blender_faceblur.blender.masks.mask import PICTURE_LAYER
 from blender_faceblur.blender.review import queue as review
 from blender_faceblur.core.document import editing
 from blender_faceblur.core.document.tracks_file import VERSION
 from blender_faceblur.core.document.tracks_file import read_document as read_file
 from blender_faceblur.core.types import TrackDocument, TrackStatus, Verdict
 from tests.words_of_0_1_0 import describe_place, describe_status
+
+from .writing import write_mask
 
 FOLDER = Path(__file__).parent.parent / "data" / "v0_1_0" / "states"
 EXPECTED: dict[str, Any] = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
@@ -28,7 +31,7 @@ EXPECTED: dict[str, Any] = json.loads((FOLDER / "expected.json").read_text(encod
 @pytest.fixture
 def mask() -> Iterator[Any]:
     bpy.ops.wm.read_factory_settings(use_empty=True)
-    made = write_mask("old", read_file(FOLDER / "tracks.json"), 640.0)
+    made = write_mask(read_file(FOLDER / "tracks.json"), 640.0)
     text = get_document_text(made)
     assert text is not None
     text.from_string((FOLDER / "tracks.json").read_text(encoding="utf-8"))

@@ -24,9 +24,10 @@ from blender_faceblur.blender.cover.covering import read_effect
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.guard import checks as guard
 from blender_faceblur.blender.masks import overlay_cache
-from blender_faceblur.blender.masks.changes import change_tracks, cover_at
+from blender_faceblur.blender.masks.changes import change_tracks
+from blender_faceblur.blender.masks.document import load_document
 from blender_faceblur.blender.masks.faces import describe_origin, list_faces
-from blender_faceblur.blender.masks.mask import load_document
+from blender_faceblur.blender.masks.record import MaskRecord
 from blender_faceblur.blender.review import queue as review
 from blender_faceblur.core.document import editing
 from blender_faceblur.core.document.tracks_file import read_document as read_file
@@ -88,7 +89,8 @@ def describe(scene: Any) -> dict[str, Any]:
             for face in list_faces(mask)
         },
         "covers": {
-            face.name: [_to_numbers(cover_at(mask, face.name, frame)) for frame in frames] for face in list_faces(mask)
+            face.name: [_to_numbers(MaskRecord.load(mask).ellipse_at(face.name, frame)) for frame in frames]
+            for face in list_faces(mask)
         },
         "outlines": {
             cover.layer: [cover.shape_at(frame).tolist() for frame in frames]

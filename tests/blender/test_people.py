@@ -22,7 +22,7 @@ from blender_faceblur.blender.cover.covering import cover_footage
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.masks import overlay_cache
 from blender_faceblur.blender.masks.changes import change_tracks
-from blender_faceblur.blender.masks.mask import load_document
+from blender_faceblur.blender.masks.document import load_document
 from blender_faceblur.blender.overlay import outlines
 from blender_faceblur.blender.people import cache as people_cache
 from blender_faceblur.blender.people import (
@@ -833,7 +833,7 @@ def test_of_two_assignments_in_a_file_the_blurred_person_counts(scene: Any, tmp_
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The folder in which embeddings are stored if the preferences say so."""
     for module in (memory, forgetting):
-        monkeypatch.setattr(module, "stored_embeddings", lambda: tmp_path / "own" / "faces")
+        monkeypatch.setattr(module, "get_stored_embeddings_folder", lambda: tmp_path / "own" / "faces")
     return tmp_path / "own" / "faces"
 
 

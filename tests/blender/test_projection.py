@@ -133,7 +133,7 @@ def test_the_outline_of_a_cropped_strip_matches_the_render(scene: Any, tmp_path:
     # The film is grey, and the rest of the canvas is black.
     grey = disks.render_frame(scene, FRAME, tmp_path / "frame.png").min(axis=2) > 40
     rows, columns = np.nonzero(grey)
-    corners = np.array(get_projection(scene, strip).picture_outline())
+    corners = np.array(get_projection(scene, strip).compute_picture_outline())
     assert corners[:, 0].min() == pytest.approx(columns.min() - CANVAS[0] / 2, abs=1.01)
     assert corners[:, 0].max() == pytest.approx(columns.max() + 1 - CANVAS[0] / 2, abs=1.01)
     assert corners[:, 1].max() == pytest.approx(CANVAS[1] / 2 - rows.min(), abs=1.01)

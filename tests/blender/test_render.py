@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from blender_faceblur.blender import child
 from blender_faceblur.blender.cover.compositing import compute_mask_unit_px
-from blender_faceblur.blender.masks.mask import write_mask
 from blender_faceblur.blender.rendering.messages import PREFIX
 from blender_faceblur.blender.rendering.project import build_project
 from blender_faceblur.blender.rendering.render import RenderSettings, render_film
@@ -25,6 +24,7 @@ from blender_faceblur.core.document.tracks_file import write_document
 from blender_faceblur.core.types import FaceBlurError, TrackDocument
 
 from . import disks
+from .writing import write_mask
 
 EFFECT = EffectSettings("solid", disks.COVER)
 SIZE = (disks.WIDTH, disks.HEIGHT)
@@ -84,7 +84,7 @@ def test_a_render_uses_a_mask_that_changed_after_frames_were_cached(film: Path, 
     assert disks.see(_render(scene, wrong, tmp_path / "wrong.mkv")[10]).disk > 1000
     right = disks.build_document(film)
     mask = disks.get_cover(scene)[1].input_mask_strip.mask
-    write_mask("", right, compute_mask_unit_px(SIZE, SIZE), mask)
+    write_mask(right, compute_mask_unit_px(SIZE, SIZE), mask)
     assert all(disks.see(picture).disk == 0 for picture in _render(scene, right, tmp_path / "right.mkv"))
 
 

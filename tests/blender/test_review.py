@@ -18,7 +18,8 @@ from blender_faceblur.blender.common.marks import MARK
 from blender_faceblur.blender.cover.compositing import compute_mask_unit_px
 from blender_faceblur.blender.cover.covering import put_cover
 from blender_faceblur.blender.masks.changes import change_tracks
-from blender_faceblur.blender.masks.mask import load_document, store_document, write_mask
+from blender_faceblur.blender.masks.document import load_document, store_document
+from blender_faceblur.blender.masks.record import MaskRecord
 from blender_faceblur.blender.preferences import properties as preferences
 from blender_faceblur.blender.rendering.project import build_project
 from blender_faceblur.blender.review import operators as review_operators
@@ -42,6 +43,7 @@ from blender_faceblur.core.types import (
 )
 
 from . import disks
+from .writing import write_mask
 
 EFFECT = EffectSettings("solid", disks.COVER)
 
@@ -187,7 +189,7 @@ def test_a_corrected_item_gets_the_verdict_fixed(project: tuple[Any, Any, Any]) 
     assert current(mask) == "fast"
     bpy.ops.faceblur.review_fine()
     assert verdicts(mask)["fast"] == "fixed"
-    assert editing.locked_frames(editing.get_track(load_document(mask), "Face 01")) == [24]
+    assert editing.list_locked_frames(editing.get_track(load_document(mask), "Face 01")) == [24]
 
 
 def test_verdicts_have_the_reviewer_of_the_preferences(
@@ -223,7 +225,7 @@ def test_a_verdict_never_undoes_another_change_of_the_document(project: tuple[An
     go_to(mask, "fast")
     document = load_document(mask)
     editing.get_track(document, "Face 02").locked = True
-    store_document(mask, document)
+    store_document(mask, MaskRecord.load(mask), document)
     bpy.ops.faceblur.review_fine()
     assert editing.get_track(load_document(mask), "Face 02").locked and verdicts(mask)["fast"] == "fine"
 
@@ -237,8 +239,8 @@ def test_after_the_last_item_of_a_strip_the_next_strip_is_reviewed(
     document = build_document(other)
     document.review_items, document.uncovered = document.review_items[:1], []
     size = (disks.WIDTH, disks.HEIGHT + 2)
-    own = write_mask("second", document, compute_mask_unit_px(size, (disks.WIDTH, disks.HEIGHT)), first_frame=200)
-    put_cover(scene, second, own, EFFECT)
+    own = write_mask(document, compute_mask_unit_px(size, (disks.WIDTH, disks.HEIGHT)), first_frame=200)
+    put_cover(scene, second, own, EFFECT, document)
     scene.sequence_editor.active_strip = strip
     assert review.count_left(scene) == 5
     bpy.ops.faceblur.review_next()
@@ -287,7 +289,7 @@ def test_drawing_the_queue_is_fast(project: tuple[Any, Any, Any]) -> None:
         review_items.make_review_item("Face 01", disk.samples[n % 30 : n % 30 + 3], ReviewReason.FAST_MOTION)
         for n in range(500)
     ]
-    store_document(mask, document)
+    store_document(mask, MaskRecord.load(mask), document)
     review._CACHE.fresh.clear()
     assert len(review.list_entries(strip, mask)) == 500
     began = time.process_time()

@@ -11,6 +11,7 @@ import pytest
 from blender_faceblur.blender.cover.covering import put_cover, uncover
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.guard import checks as guard
+from blender_faceblur.blender.masks.document import load_document
 from blender_faceblur.blender.rendering.project import build_project
 from blender_faceblur.core.cover.effects import EffectSettings
 
@@ -29,7 +30,7 @@ def test_changing_one_half_of_a_cut_strip_keeps_the_other_covered(change: str, f
         scene, bpy.ops.sequencer.split, footage, modifier.input_mask_strip, frame=20, type="SOFT", side="RIGHT"
     )
     if change == "update":
-        put_cover(scene, footage, get_mask(footage), EFFECT)
+        put_cover(scene, footage, get_mask(footage), EFFECT, load_document(get_mask(footage)))
     else:
         uncover(scene, footage)
     path = tmp_path / "project.blend"

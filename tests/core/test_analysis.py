@@ -15,7 +15,7 @@ from blender_faceblur.core.detection.picture_sizes import compute_decode_size, c
 from blender_faceblur.core.detection.settings import PRESETS, DetectorUse, choose_detectors, get_preset, list_detectors
 from blender_faceblur.core.tracking.analysis import analyse_frames, build_document, compute_stride, split_range
 from blender_faceblur.core.tracking.observations import ObservationTable, Segment
-from blender_faceblur.core.tracking.optical_flow import flow_boxes
+from blender_faceblur.core.tracking.optical_flow import track_boxes
 from blender_faceblur.core.types import Detection, Evidence, FaceBlurError, SourceInfo
 
 SIZE = (640, 360)
@@ -110,11 +110,11 @@ def test_optical_flow_tracks_motion_and_size_and_rejects_other_pictures() -> Non
     picture = make_texture(240, 320, 3)
     moved = cv2.warpAffine(picture, np.array([[1.03, 0, 4.0], [0, 1.03, -3.0]]), (320, 240))
     box = np.array([100.0, 80, 150, 140])
-    (flowed,) = flow_boxes(picture, np.asarray(moved), [box])
+    (flowed,) = track_boxes(picture, np.asarray(moved), [box])
     assert flowed is not None
     np.testing.assert_allclose(flowed, box * 1.03 + np.array([4, -3, 4, -3]), atol=1)
-    assert flow_boxes(picture, make_texture(240, 320, 4), [box]) == [None]
-    assert flow_boxes(picture, picture, [np.array([-200.0, -200, -100, -100])]) == [None]
+    assert track_boxes(picture, make_texture(240, 320, 4), [box]) == [None]
+    assert track_boxes(picture, picture, [np.array([-200.0, -200, -100, -100])]) == [None]
 
 
 def test_detections_of_one_face_are_fused() -> None:

@@ -15,13 +15,23 @@ from typing import IO, Any
 
 import pytest
 
+from blender_faceblur.batch import stages
 from blender_faceblur.batch.planning import FilmJob, plan_jobs
 from blender_faceblur.batch.rendering import OnProgress
 from blender_faceblur.batch.run import run_batch
 from blender_faceblur.batch.settings import BatchSettings
-from blender_faceblur.batch.stages import Analyse, Warn
+from blender_faceblur.batch.stages import Analyse, get_unfinished_path
 from blender_faceblur.core.document.tracks_file import read_document, write_document
-from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument, TrackStatus
+from blender_faceblur.core.types import (
+    Ellipse,
+    Evidence,
+    FaceBlurError,
+    Sample,
+    Track,
+    TrackDocument,
+    TrackStatus,
+    Warn,
+)
 from blender_faceblur.files import workplace
 from blender_faceblur.files.workplace import Workplace, remove_leftovers
 from blender_faceblur.reporting.progress import Outcome, Reporter
@@ -182,6 +192,27 @@ def test_one_failure_does_not_affect_the_other_inputs(tmp_path: Path) -> None:
     assert [outcome.status for outcome in outcomes] == ["failed", "failed", "failed", "done"]
     assert all(outcome.reason and "\n" not in outcome.reason for outcome in outcomes[:3])
     assert list_names(tmp_path) == ["empty.mp4", "good.blurred.mp4", "good.mp4", "text.mp4"]
+
+
+def test_an_exception_of_a_library_that_reads_files_fails_one_input_but_a_bug_ends_the_batch(tmp_path: Path) -> None:
+    import av
+    import cv2
+
+    def raise_first(job: dict[str, Any], *rest: Any) -> dict[str, Any]:
+        if problems:
+            raise problems.pop()
+        return render(job, *rest)
+
+    for name in "abc":
+        write_film(tmp_path / f"{name}.mp4", rate=RATE)
+    jobs = plan_jobs([tmp_path / f"{name}.mp4" for name in "abc"], None, False)
+    problems: list[Exception] = [cv2.error("assertion\nfailed"), av.error.InvalidDataError(1, "invalid data", "a.mp4")]
+    outcomes = run(jobs, render=raise_first)
+    assert [outcome.status for outcome in outcomes] == ["failed", "failed", "done"]
+    assert "invalid data" in outcomes[0].reason and outcomes[1].reason.endswith("assertion failed")
+    problems.append(ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        run(jobs, BatchSettings(overwrite=True), render=raise_first)
 
 
 def test_an_existing_output_is_replaced_only_with_overwrite(tmp_path: Path) -> None:
@@ -378,6 +409,31 @@ def test_an_interrupt_removes_unfinished_files(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(plan_jobs([tmp_path / "a.mp4"], None, False), render=interrupt)
     assert list_names(tmp_path) == ["a.mp4"]
+
+
+def test_an_input_that_fails_twice_leaves_no_analysis_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def analyse_and_store(source: Path, *rest: Any) -> None:
+        get_unfinished_path(source).mkdir(parents=True, exist_ok=True)
+        (get_unfinished_path(source) / "stored.json").write_text("{}")
+        analyse(source, *rest)
+
+    def fail(*call: Any) -> dict[str, Any]:
+        raise FaceBlurError("Blender failed")
+
+    def interrupt(*call: Any) -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    unfinished = tmp_path / "system temp" / "unfinished"
+    monkeypatch.setattr(stages, "get_unfinished_analyses_folder", lambda: unfinished)
+    write_film(tmp_path / "a.mp4", rate=RATE)
+    jobs = plan_jobs([tmp_path / "a.mp4"], None, False)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run(jobs, analyse=analyse_and_store, render=interrupt)
+    run(jobs, analyse=analyse_and_store, render=fail)
+    assert list(unfinished.rglob("stored.json"))
+    run(jobs, analyse=analyse_and_store, render=fail)
+    assert list(unfinished.iterdir()) == []
 
 
 @pytest.mark.parametrize("taken", [None, FileNotFoundError()])

@@ -20,13 +20,13 @@ from benchmarks.obscuring import SPREAD, draw_cover, imitate, spread_splines, to
 from benchmarks.portraits import (
     FACE_PX,
     TILE_PX,
-    Picture,
     Tile,
     compare_photographs,
     compute_middle,
     match_colours,
 )
 from benchmarks.strength import AttackResult, compute_bound, count_hits
+from blender_faceblur.core.types import Picture
 
 POINTS = np.array([(-14, -12), (14, -12), (0, 3), (-11, 18), (11, 18)], np.float64) + compute_middle()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from fractions import Fraction
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+import build
 from blender_faceblur.batch import cli
-from blender_faceblur.batch.rendering import check_blender, run_blender_job
+from blender_faceblur.batch.rendering import END_WITH_PARENT, check_blender, run_blender_job
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.reporting.progress import (
     JsonReporter,
@@ -24,6 +26,7 @@ from blender_faceblur.reporting.progress import (
     describe_time,
 )
 from tests.core.test_delivery import write_film
+from tools import environment
 
 
 @pytest.mark.parametrize("arguments", [[], ["--effect", "magic", "a"], ["--color", "red", "a"]])
@@ -142,11 +145,43 @@ def test_only_blender_5_is_accepted(tmp_path: Path) -> None:
         check_blender(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("arguments", [["--blender", "{}"], ["--blender={}"], ["--blender"]])
+def test_build_py_looks_for_blender_before_it_installs_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    def install(*_: object, with_bpy: bool, **__: object) -> Path:
+        assert not with_bpy
+        raise environment.EnvironmentProblem("installed")
+
+    monkeypatch.setattr(environment, "ensure_environment", install)
+    program = tmp_path / "blender"
+    monkeypatch.setattr(sys, "argv", ["build.py", "blur", "a.mp4", *(text.format(program) for text in arguments)])
+    assert build.main() == cli.USAGE
+    assert "there is no such program" in capsys.readouterr().err
+    if len(arguments) == 1 and "{}" not in arguments[0]:
+        return
+    write_program(program, "")
+    assert build.main() == 1
+    assert capsys.readouterr().err == "installed\n"
+
+
 def test_build_py_without_a_command_lists_the_commands() -> None:
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, str(root / "build.py")], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert all(name in done.stderr for name in ("blur", "test", "lint", "models", "demo", "bench"))
+
+
+@pytest.mark.parametrize("arguments", [["--save-blend", "a.blend"], ["--renderer", "blender"]])
+def test_options_that_need_blender_are_refused_before_the_work_where_there_is_none(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_film(tmp_path / "a.mp4", rate=Fraction(25))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    assert cli.main(["a.mp4", *arguments]) == cli.USAGE
+    assert "need Blender" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
 @pytest.mark.parametrize(
@@ -176,3 +211,17 @@ def test_contradictory_effect_options_are_refused(
 )
 def test_the_head_option_sets_a_larger_margin(arguments: list[str], margin: float) -> None:
     assert cli.build_parser().parse_args(["a.mp4", *arguments]).margin == margin
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
+def test_a_blender_ends_with_its_parent(tmp_path: Path) -> None:
+    """The process waits for its job, as it would wait for a render, while the pipe from its parent closes."""
+    if sys.platform != "win32":
+        os.mkfifo(tmp_path / "job.json")
+    command = [sys.executable, "-m", "blender_faceblur.blender.child", str(tmp_path / "job.json"), END_WITH_PARENT]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=Path(__file__).resolve().parents[2]) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=1)
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(timeout=20) == 3

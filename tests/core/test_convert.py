@@ -73,7 +73,7 @@ def test_conversion_makes_the_files_that_the_catalogue_lists(
     """Convert the original file if it is available, otherwise the converted file, which must not change."""
     assert model.converted is not None
     given = os.environ.get(paths.MODELS_VARIABLE)
-    folders = [paths.models_folder(), *([Path(given).expanduser()] if given else [])]
+    folders = [paths.get_models_folder(), *([Path(given).expanduser()] if given else [])]
     files = [folder / name for name in (model.file, model.converted.file) for folder in folders]
     source = next((file for file in files if file.is_file()), None)
     if source is None:

@@ -248,6 +248,8 @@ def test_unsupported_sound_and_containers_are_refused() -> None:
         choose_container(Path("a.mov"), [SourceSound("qdm2", frozenset())], "h264", None, False)
     with pytest.raises(FaceBlurError, match="this file type cannot be written"):
         choose_container(Path("a.mov"), [], "h264", Path("b.avi"), False)
+    with pytest.raises(FaceBlurError, match="cannot hold h264"):
+        choose_container(Path("a.mov"), [], "h264", Path("b.webm"), False)
 
 
 @pytest.mark.parametrize(
@@ -388,6 +390,17 @@ def test_a_picture_keeps_its_orientation_and_colour_profile(tmp_path: Path, name
         # OpenCV rotates TIFF pictures in spite of its flags, or fails.
         finish_picture(path, make_record("ab", {}, 1))
     assert np.array_equal(cv2.imread(str(path), unchanged), before)
+
+
+def test_a_grey_profile_is_kept_only_for_grey_outputs(tmp_path: Path) -> None:
+    import cv2
+
+    path = tmp_path / "a.jpg"
+    assert cv2.imwrite(str(path), np.zeros((40, 61), np.uint8))
+    profile = bytes(16) + b"GRAYXYZ " + bytes(12) + b"acsp" + bytes(100)
+    finish_picture(path, make_record("ab", {}, 1), 1, profile)
+    assert read_profile(path, keeps_grey=True) == profile
+    assert read_profile(path) == b""
 
 
 def test_a_real_film_with_late_video_stays_in_sync(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def at(track: Track, frame: int) -> Ellipse:
 def test_a_new_key_is_locked_and_moves_its_neighbours() -> None:
     track = make_track("Face 01", range(50))
     editing.set_key(track, 20, Ellipse(140, 100, 40, 25), reach=10)
-    assert editing.locked_frames(track) == [20]
+    assert editing.list_locked_frames(track) == [20]
     assert at(track, 20) == Ellipse(140, 100, 40, 25)
     assert at(track, 15).cx == pytest.approx(120) and at(track, 25).cx == pytest.approx(120)
     assert at(track, 15).rx == pytest.approx(20 * 2**0.5)
@@ -60,7 +60,7 @@ def test_a_new_key_does_not_move_other_keys_or_samples_beyond_them() -> None:
     assert [s for s in track.samples if s.source_frame >= 24] == [s for s in before if s.source_frame >= 24]
     assert at(track, 22).cx == pytest.approx(100 + (110 - 100) / 3 + 20)
     editing.clear_key(track, 24)
-    assert editing.locked_frames(track) == [20] and at(track, 24).cx == 110
+    assert editing.list_locked_frames(track) == [20] and at(track, 24).cx == 110
     with pytest.raises(FaceBlurError, match="no locked key"):
         editing.clear_key(track, 24)
 
@@ -155,6 +155,40 @@ def test_a_never_region_exempts_only_tracks_that_stay_in_it() -> None:
     assert "Poster" in describe_status(poster)
 
 
+def test_a_track_is_renamed_or_deleted_with_its_layer() -> None:
+    document = make_document(make_track("Face 01", range(10)), make_track("Face 02", range(10)))
+    tracks = {"Anna": "Face 01", "Face 02": "Face 02", "left over": "Face 03"}
+    renamed, reshaped = editing.apply_layer_edits(document, tracks, ["Anna", "left over"], {"left over": None})
+    assert renamed == {"Anna": "Anna", "Face 02": None, "left over": None} and reshaped == set()
+    assert [track.name for track in document.tracks] == ["Anna"]
+    assert [(track.name, track.status) for track in document.uncovered] == [("Face 02", TrackStatus.DELETED)]
+
+
+def test_a_layer_cannot_take_the_name_of_another_track() -> None:
+    document = make_document(make_track("Face 01", range(10)), make_track("Face 02", range(10)))
+    assert editing.apply_layer_edits(document, {"Face 02": "Face 01"}, ["Face 02"], {}) == ({}, set())
+    assert [track.name for track in document.tracks] == ["Face 01", "Face 02"]
+
+
+def test_changed_covers_become_locked_keys_without_the_margin() -> None:
+    track = make_track("Face 01", range(10))
+    track.off = [(2, 4)]
+    document = make_document(track)
+    covers = {"Anna": {3: Ellipse(50, 60, 14, 28), 7: None, 12: Ellipse(50, 60, 14, 28)}}
+    assert editing.apply_layer_edits(document, {"Anna": "Face 01"}, ["Anna"], covers)[1] == {"Anna"}
+    assert document.margin == 1.4
+    moved = at(track, 3)
+    assert (moved.cx, moved.rx, moved.ry) == pytest.approx((50, 10, 20))
+    assert editing.list_locked_frames(track) == [3, 12] and track.off == [(2, 3), (7, 8)]
+
+
+def test_a_track_that_is_no_longer_made_of_ellipses_is_locked() -> None:
+    track = make_track("Face 01", range(10))
+    tracks = {"Face 01": "Face 01"}
+    assert editing.apply_layer_edits(make_document(track), tracks, ["Face 01"], {"Face 01": None}) == ({}, set())
+    assert track.locked and editing.list_locked_frames(track) == []
+
+
 def analyse_again(old: TrackDocument, *tracks: Track, start: int = 20, stop: int = 60) -> TrackDocument:
     return editing.merge_analysis(old, make_document(*tracks), start, stop)
 
@@ -180,7 +214,11 @@ def test_a_new_analysis_keeps_every_correction() -> None:
     merged = analyse_again(old, make_track("Face 01", range(100), 104), make_track("Face 02", range(100), 505))
     assert [t.name for t in merged.tracks] == ["Anna", "Region 01", "Bert"] and merged.reviewed == ["reviewed"]
     kept = editing.get_track(merged, "Anna")
-    assert at(kept, 50) == Ellipse(110, 100, 30, 30) and editing.locked_frames(kept) == [50] and kept.off == [(30, 40)]
+    assert (
+        at(kept, 50) == Ellipse(110, 100, 30, 30)
+        and editing.list_locked_frames(kept) == [50]
+        and kept.off == [(30, 40)]
+    )
     assert editing.get_track(merged, "Region 01").samples == region.samples
     assert editing.get_track(merged, "Bert").samples == locked.samples
 

@@ -139,6 +139,7 @@ ALLOWED: dict[str, set[str]] = {
     "blender/overlay": {
         "core",
         "core/review",
+        "core/cover",
         "reporting",
         "blender/common",
         "blender/preferences",

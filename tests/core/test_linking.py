@@ -43,7 +43,7 @@ def link(
         table.add(
             0, FrameRecord(frame, frame in cuts, False, observations.get(frame, []), (joins or {}).get(frame, []))
         )
-    assert table.missing() == 0
+    assert table.count_missing() == 0
     return link_tracks(table, count, SIZE, RATE, 0.5, cover_doubts, several)
 
 
@@ -211,7 +211,7 @@ def test_tracklets_of_neighbouring_segments_are_joined() -> None:
         table.add(0, FrameRecord(frame, False, False, [make_observation(3, (600 + frame, 300, 650 + frame, 365))]))
     for frame in range(30, 100):
         table.add(1, FrameRecord(frame, False, False, [make_observation(0, (601 + frame, 300, 651 + frame, 365))]))
-    assert table.missing() == 0
+    assert table.count_missing() == 0
     linked = link_tracks(table, 100, SIZE, RATE, 0.5, False, True)
     assert len(linked.tracks) == 1
     assert linked.tracks[0].spans() == [(0, 100)]
@@ -232,7 +232,7 @@ def test_frames_must_be_complete_and_in_order() -> None:
     table.add(0, FrameRecord(0, False, False))
     with pytest.raises(ValueError, match="was due"):
         table.add(0, FrameRecord(2, False, False))
-    assert table.missing() == 9
+    assert table.count_missing() == 9
 
 
 def test_tracking_without_detection_is_listed_for_review() -> None:

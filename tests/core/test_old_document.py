@@ -52,7 +52,7 @@ def test_covered_tracks_have_the_same_frames_and_locks(document: TrackDocument) 
     assert (
         as_json(
             [
-                [t.name, KINDS[t.kind], t.locked, t.off, t.spans(), editing.locked_frames(t), t.covered_spans()]
+                [t.name, KINDS[t.kind], t.locked, t.off, t.spans(), editing.list_locked_frames(t), t.covered_spans()]
                 for t in document.tracks
             ]
         )
@@ -133,7 +133,7 @@ def test_tracks_that_the_editor_shows_are_not_leaks(document: TrackDocument) -> 
         as_json(
             [
                 [f.kind, f.track, f.start, f.stop, f.frames, f.worst, f.box, f.share, describe_finding_reason(f)]
-                for f in leaks.list_kept(document)
+                for f in leaks.list_shown_on_purpose(document)
             ]
         )
         == EXPECTED["kept"]

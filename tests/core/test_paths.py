@@ -102,11 +102,11 @@ def test_the_catalogue_is_complete() -> None:
 @pytest.mark.skipif(os.name != "posix", reason="folders have no modes on Windows")
 def test_the_temporary_folder_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    folder = paths.temporary_folder()
+    folder = paths.get_temporary_folder()
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.chmod(0o755)
     with pytest.raises(FaceBlurError, match="Other users can access"):
-        paths.temporary_folder()
+        paths.get_temporary_folder()
 
 
 def test_an_installed_page_of_the_guide_comes_first(folders: tuple[Path, Path]) -> None:

@@ -26,10 +26,10 @@ from blender_faceblur.core.people.similarity import (
     assign_embeddings,
     choose_references,
     compute_clarity,
+    compute_false_accept_rate,
     compute_median_distance,
     compute_threshold,
     describe_rate,
-    false_accept_rate,
     group_tracks,
     list_coexisting_pairs,
     measure_distances,
@@ -94,16 +94,16 @@ def test_distances_and_rates_convert_both_ways() -> None:
     rates = [rate for _, rate in similarity.STRANGER_DISTANCES]
     assert list(similarity.STRANGER_DISTANCES) == sorted(similarity.STRANGER_DISTANCES) and rates == sorted(rates)
     for distance, rate in similarity.STRANGER_DISTANCES:
-        assert false_accept_rate(distance) == pytest.approx(rate)
+        assert compute_false_accept_rate(distance) == pytest.approx(rate)
         assert compute_threshold(rate) == pytest.approx(distance)
-    assert false_accept_rate(0.1) == pytest.approx(similarity.STRANGER_DISTANCES[0][1]), (
+    assert compute_false_accept_rate(0.1) == pytest.approx(similarity.STRANGER_DISTANCES[0][1]), (
         "nothing below the least that was measured"
     )
     assert compute_threshold(1e-7) == 0.0
 
 
 def test_more_references_give_strangers_more_chances() -> None:
-    assert false_accept_rate(0.5, 3) == pytest.approx(3 * false_accept_rate(0.5))
+    assert compute_false_accept_rate(0.5, 3) == pytest.approx(3 * compute_false_accept_rate(0.5))
     assert compute_threshold(1e-3, 5) < compute_threshold(1e-3)
     assert len(choose_references([face(1), near(1, 0.1), face(2)])) == 2
     assert len(choose_references([face(n) for n in range(40)])) == similarity.SIMILARITY.most_references

@@ -41,6 +41,7 @@ from blender_faceblur.core.types import (
 from blender_faceblur.core.verification.leaks import Finding, FindingKind, FindingReason, Verification
 from blender_faceblur.reporting.progress import Outcome, Reporter
 from blender_faceblur.reporting.report import (
+    ReportSubject,
     collect_report,
     describe_finding,
     draw_faces,
@@ -136,14 +137,16 @@ def test_a_report_holds_hashes_evidence_corrections_and_leaks(tmp_path: Path) ->
     write_film(source, rate=Fraction(25))
     output.write_bytes(b"film")
     content = collect_report(
-        source,
-        output,
-        make_document(source),
-        {"effect": "mosaic"},
-        make_verification(LEAKED),
-        output_name=NASTY,
-        notes=["<b>a note</b>"],
-        blender="Blender 5.2.2",
+        ReportSubject(
+            source,
+            output,
+            make_document(source),
+            {"effect": "mosaic"},
+            make_verification(LEAKED),
+            output_name=NASTY,
+            notes=["<b>a note</b>"],
+            blender="Blender 5.2.2",
+        )
     )
     assert content["source"]["sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
     assert content["output"] == {"name": NASTY, "bytes": 4, "sha256": hashlib.sha256(b"film").hexdigest()}
@@ -181,7 +184,7 @@ def test_a_report_without_verification_says_so(tmp_path: Path) -> None:
     source = tmp_path / "a.mp4"
     write_film(source, rate=Fraction(25))
     document = make_document(source)
-    content = collect_report(source, None, document, {}, faces=draw_faces(source, document))
+    content = collect_report(ReportSubject(source, None, document, {}, faces=draw_faces(source, document)))
     assert content["output"] is None and content["verification"] is None
     assert "was not verified" in to_html(content) and to_html(content).count("data:image/jpeg") == 2
 
@@ -193,7 +196,7 @@ def test_the_report_names_the_reviewer(tmp_path: Path) -> None:
     (place,) = list_review_entries(document)
     for reviewer, name in (("Ann <b>", "Ann &lt;b&gt;"), ("", "an unnamed reviewer")):
         record_verdict(document, place.key, Verdict.CONFIRMED, reviewer)
-        content = collect_report(source, None, document, {})
+        content = collect_report(ReportSubject(source, None, document, {}))
         assert content["doubts"][0]["reviewer"] == reviewer
         assert f"Verdict: Fine (by {name})." in to_html(content)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from blender_faceblur.core.geometry import ellipses_in_boxes, grow_to_contain, roll_from_landmarks, supports
+from blender_faceblur.core.geometry import compute_roll, compute_supports, fit_ellipses, grow_to_contain
 from blender_faceblur.core.tracking.smoothing import fill_rolls, smooth_ellipses
 
 DIRECTIONS = np.linspace(0, 2 * np.pi, 180, endpoint=False)
@@ -25,20 +25,20 @@ def make_boxes(seed: int, count: int = 200) -> tuple[NDArray[np.float64], NDArra
 def test_smoothed_ellipses_contain_the_detected_ones(seed: int) -> None:
     boxes, rolls = make_boxes(seed)
     smooth = smooth_ellipses(boxes, rolls, (1280, 720), 25)
-    raw = ellipses_in_boxes(boxes, rolls)
-    assert (supports(smooth, DIRECTIONS) >= supports(raw, DIRECTIONS) - 0.02).all()
+    raw = fit_ellipses(boxes, rolls)
+    assert (compute_supports(smooth, DIRECTIONS) >= compute_supports(raw, DIRECTIONS) - 0.02).all()
 
 
 def test_smoothing_steadies_a_shaking_track() -> None:
     boxes, rolls = make_boxes(1)
-    shake = np.abs(np.diff(ellipses_in_boxes(boxes, rolls)[:, :4], n=2, axis=0)).mean()
+    shake = np.abs(np.diff(fit_ellipses(boxes, rolls)[:, :4], n=2, axis=0)).mean()
     left = np.abs(np.diff(smooth_ellipses(boxes, rolls, (1280, 720), 25)[:, :4], n=2, axis=0)).mean()
     assert left < shake / 5
 
 
 def test_a_shaking_track_becomes_a_few_straight_segments_near_it() -> None:
     boxes, rolls = make_boxes(1, 500)
-    raw, smooth = ellipses_in_boxes(boxes, rolls), smooth_ellipses(boxes, rolls, (1280, 720), 25)
+    raw, smooth = fit_ellipses(boxes, rolls), smooth_ellipses(boxes, rolls, (1280, 720), 25)
     turns = np.abs(np.diff(smooth[:, :2], n=2, axis=0)).max(axis=1) > 0.02
     assert 10 < turns.sum() < 60
     growth = np.sqrt(np.prod(smooth[:, 2:4], axis=1) / np.prod(raw[:, 2:4], axis=1))
@@ -47,18 +47,18 @@ def test_a_shaking_track_becomes_a_few_straight_segments_near_it() -> None:
 
 def test_upright_face_fills_its_box_and_leaning_one_covers_most_of_it() -> None:
     box = np.array([[100.0, 100.0, 160.0, 180.0]])
-    np.testing.assert_allclose(ellipses_in_boxes(box, np.zeros(1)), [[130, 140, 30, 40, 0]])
-    lying = ellipses_in_boxes(box, np.array([np.pi / 2]))
+    np.testing.assert_allclose(fit_ellipses(box, np.zeros(1)), [[130, 140, 30, 40, 0]])
+    lying = fit_ellipses(box, np.array([np.pi / 2]))
     np.testing.assert_allclose(lying, [[130, 140, 40, 30, np.pi / 2]])
-    leaning = ellipses_in_boxes(box, np.array([1.0]))
+    leaning = fit_ellipses(box, np.array([1.0]))
     inner = np.array([[130, 140, 27, 36, 0.0]])
-    assert (supports(leaning, DIRECTIONS) >= supports(inner, DIRECTIONS) - 0.02).all()
+    assert (compute_supports(leaning, DIRECTIONS) >= compute_supports(inner, DIRECTIONS) - 0.02).all()
 
 
 def test_growth_is_sufficient_and_not_wasteful() -> None:
     inner, outer = np.array([[10.0, 5.0, 20.0, 26.0, 0.3]]), np.array([[8.0, 5.0, 22.0, 22.0, 0.0]])
     grown = grow_to_contain(outer, inner)
-    spare = supports(grown, DIRECTIONS) - supports(inner, DIRECTIONS)
+    spare = compute_supports(grown, DIRECTIONS) - compute_supports(inner, DIRECTIONS)
     assert spare.min() >= -1e-3
     assert spare.min() < 0.5
     np.testing.assert_array_equal(grow_to_contain(grown, inner)[:, :2], outer[:, :2])
@@ -69,7 +69,7 @@ def test_roll_turns_clockwise_on_the_screen() -> None:
     for angle in (0.0, 0.4, -0.7, 1.5):
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         marks = tuple((float(x), float(y)) for x, y in upright @ turn)
-        assert roll_from_landmarks(marks) == pytest.approx(angle, abs=1e-6)
+        assert compute_roll(marks) == pytest.approx(angle, abs=1e-6)
 
 
 def test_unknown_rolls_are_interpolated() -> None:

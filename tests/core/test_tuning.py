@@ -46,7 +46,7 @@ FIXED = {
     "_LEAST_SIDE",
     "_MARGIN",
     "UNINFORMATIVE",
-    # Geometry, Blender's kernel, and the number of people in a measurement.
+    # Geometry, the shape of covers, Blender's kernel, and the number of people in a measurement.
     "HANDLE",
     "CORNERS",
     "FEATHER_SHARE",

@@ -103,6 +103,8 @@ NAMES_ARE_DATA = {
     ("people.py", "list_references"): "a file's name",
     ("workplace.py", "_read_parts"): "a file's name",
     ("movie.py", "_list_losses"): "FFmpeg's name of a pixel format",
+    ("picture_files.py", "_decode_exactly"): "FFmpeg's name of a pixel format",
+    ("picture_files.py", "_unpack"): "FFmpeg's name of a pixel format",
 }
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -199,16 +200,16 @@ def test_tracks_that_an_editor_shows_are_kept_and_suppressed_ones_are_not() -> N
         "Poster",
         "Perhaps 01",
     }
-    assert [(one.track, one.start, one.stop) for one in verifying.list_kept(document)] == [
+    assert [(one.track, one.start, one.stop) for one in verifying.list_shown_on_purpose(document)] == [
         ("Poster", 0, 2),
         ("Face 02", 2, 5),
         ("Face 01", 4, 6),
         ("Face 03", 7, 9),
     ]
-    box = verifying.surround(FACE)
+    box = verifying.compute_bounding_box(FACE)
     assert verifying.get_kept_reason(places[4], box) is FindingReason.SWITCHED_OFF
     assert verifying.get_kept_reason(places[9], box) is None
-    assert [describe_finding_reason(one) for one in verifying.list_kept(document)] == [
+    assert [describe_finding_reason(one) for one in verifying.list_shown_on_purpose(document)] == [
         "never blurred",
         "deleted by the editor",
         "switched off by the editor",
@@ -331,6 +332,8 @@ def test_a_verification_reads_back_the_same() -> None:
     verification = make_verification()
     assert not verification.passed
     assert verifying.from_json(verifying.to_json(verification)) == verification
+    saved = json.loads(verifying.to_json(verification))
+    assert (saved["looked"], saved["weak"], saved["doubts"], saved["kept"]) == (17, 5, [], []), "as in earlier versions"
     for broken in (
         "",
         "[]",

@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from blender_faceblur.core.detection.settings import PRESETS
-from blender_faceblur.core.geometry import overlaps
+from blender_faceblur.core.geometry import compute_overlaps
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors import DETECTORS, get_detector
 from blender_faceblur.detectors.base import BlobMaker, BoxShape, FaceDetector, suppress_duplicates
@@ -80,7 +80,7 @@ def test_names_are_unique() -> None:
 
 def test_a_face_is_found_with_its_landmarks(frontal: FaceDetector) -> None:
     best, *_ = frontal.detect(astronaut())
-    assert overlaps(np.array([best.box]), ASTRONAUT_FACE)[0, 0] > 0.65
+    assert compute_overlaps(np.array([best.box]), ASTRONAUT_FACE)[0, 0] > 0.65
     assert 0.6 < best.confidence <= 1 and best.detector == frontal.name
     assert (best.landmarks is not None) == frontal.gives_landmarks
     if best.landmarks is None:
@@ -99,7 +99,7 @@ def test_pictures_of_any_size_are_accepted(frontal: FaceDetector, size: tuple[in
     picture = np.zeros((size[1], size[0], 3), np.uint8)
     picture[:side, :side] = cv2.resize(astronaut(), (side, side), interpolation=cv2.INTER_AREA)
     best, *_ = frontal.detect(picture)
-    assert overlaps(np.array([best.box]), ASTRONAUT_FACE * side / 512)[0, 0] > 0.45
+    assert compute_overlaps(np.array([best.box]), ASTRONAUT_FACE * side / 512)[0, 0] > 0.45
 
 
 @pytest.mark.parametrize("size", [(1, 1), (16, 9), (9, 200)])
@@ -173,12 +173,12 @@ def read_picture(clip: str, number: int) -> NDArray[np.uint8]:
 def test_small_real_faces_are_found_in_a_real_clip(name: str) -> None:
     boxes = np.array([d.box for d in load(get_detector(name)).detect(read_picture("hamilton.mp4", 0))])
     known = np.array([[524.2, 45.3, 567.7, 101.0], [55.8, 184.6, 81.8, 220.5]])
-    assert (overlaps(known, boxes).max(axis=1) > 0.6).all()
+    assert (compute_overlaps(known, boxes).max(axis=1) > 0.6).all()
 
 
 def test_a_real_face_is_found_with_its_box_from_brow_to_chin(frontal: FaceDetector) -> None:
     boxes = np.array([d.box for d in frontal.detect(read_picture(CLOSE_CLIP, CLOSE_FRAME))])
-    assert overlaps(CLOSE_FACE, boxes).max() > 0.6
+    assert compute_overlaps(CLOSE_FACE, boxes).max() > 0.6
 
 
 def test_profiles_are_found_in_both_directions() -> None:
@@ -186,7 +186,7 @@ def test_profiles_are_found_in_both_directions() -> None:
     picture = read_picture(PROFILE_CLIP, PROFILE_FRAME)
     for shown, face in ((picture, PROFILE_FACE), (picture[:, ::-1], mirror(PROFILE_FACE, picture.shape[1]))):
         boxes = np.array([d.box for d in profile.detect(np.ascontiguousarray(shown))])
-        assert overlaps(face, boxes).max() > 0.5
+        assert compute_overlaps(face, boxes).max() > 0.5
 
 
 def mirror(boxes: NDArray[np.float64], width: int) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -197,8 +198,44 @@ def test_a_killed_or_interrupted_run_keeps_the_earlier_output(
     assert process.returncode == code, errors
     assert output.read_bytes() == b"earlier"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["long.mp4", "out.mp4", "temp"]
-    assert list_files(tmp_path / "temp") == []
+    assert list_left(tmp_path / "temp") == []
     assert "Traceback" not in errors
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds child processes in /proc")
+def test_blender_ends_when_the_command_is_killed_outright(tmp_path: Path) -> None:
+    """Nothing can react to SIGKILL, so Blender must notice by itself. The next run removes what is left."""
+    film, output = tmp_path / "long.mp4", tmp_path / "out.mp4"
+    write_film(film, rate=Fraction(25), frames=1500)
+    command = [sys.executable, "-m", "blender_faceblur.batch.cli", str(film), "-o", str(output), "--json"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=variables(tmp_path / "temp")
+    ) as process:
+        assert process.stdout is not None
+        assert any(json.loads(line).get("stage") == "render" for line in process.stdout)
+        children = list_children(process.pid)
+        process.kill()
+    assert children
+    end = time.monotonic() + 5
+    while (alive := [child for child in children if is_alive(child)]) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not alive
+    assert not output.exists()
+    assert blur(tmp_path / "temp", tmp_path / "missing.mp4").returncode == 1
+    assert list_left(tmp_path / "temp") == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["long.mp4", "temp"]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def list_left(temp: Path) -> list[str]:
+    """What lies in a folder for temporary files, except the folder that all runs of a user share."""
+    return sorted(str(path.relative_to(temp)) for path in temp.rglob("*") if not path.name.startswith("faceblur-"))
 
 
 def test_an_interrupted_analysis_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +244,7 @@ def test_an_interrupted_analysis_resumes(tmp_path: Path, monkeypatch: pytest.Mon
     from blender_faceblur.batch import settings as batch_settings
     from blender_faceblur.batch.run import run_batch
 
-    monkeypatch.setattr(stages, "unfinished_analyses", lambda: tmp_path / "unfinished")
+    monkeypatch.setattr(stages, "get_unfinished_analyses_folder", lambda: tmp_path / "unfinished")
     source = tmp_path / "long.mp4"
     make_film(source, width=320, height=180, frame_rate=Fraction(25), seconds=36)
     jobs = planning.plan_jobs([source], tmp_path / "out.mp4", False)

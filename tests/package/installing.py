@@ -110,7 +110,7 @@ def walk_modules() -> Iterator[str]:
 def analyse(film: Path, output: Path) -> str:
     """Detect faces in a film in the extension's worker process; returns the text of the last message."""
     client = importlib.import_module(f"{ADDON}.worker.client")
-    *_, last = client.run_job(client.build_request(film, output, "fast"))
+    *_, last = client.run_job(client.build_request(film, output, client.AnalysisOptions("fast")))
     return f"{type(last).__name__} {getattr(last, 'text', '')}".strip()
 
 

@@ -83,7 +83,7 @@ def test_missing_weights_are_reported(
 ) -> None:
     """Without a preset's detector the build fails; without the recogniser it succeeds with a warning."""
     shutil.copy(ROOT / "models" / "models.toml", tmp_path)
-    monkeypatch.setattr(paths, "models_folder", lambda: tmp_path)
+    monkeypatch.setattr(paths, "get_models_folder", lambda: tmp_path)
     arguments = ["--platform", "macos-arm64", "--python", RUNNING, "--output", str(tmp_path / "dist")]
     assert package.main(arguments) == 1
     assert "centerface.onnx is missing" in capsys.readouterr().err

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.core.types import FaceBlurError, Picture
 from blender_faceblur.files.paths import get_model_path
 from blender_faceblur.recognition import RECOGNIZERS, get_recognizer
 from blender_faceblur.recognition.base import Recognizer
 
-Picture = NDArray[np.uint8]
 FACE = np.array([(198.0, 112.0), (242.0, 106.0), (225.0, 137.0), (208.0, 158.0), (245.0, 153.0)])
 """Landmarks of the astronaut's face, to about two pixels."""
 

@@ -12,7 +12,7 @@ import pytest
 from blender_faceblur.core.people.similarity import RECOGNIZER
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.files.paths import get_model_path
-from blender_faceblur.worker.client import build_request, run_job
+from blender_faceblur.worker.client import AnalysisOptions, build_request, run_job
 from blender_faceblur.worker.protocol import Message, Result
 
 
@@ -36,6 +36,6 @@ def write_face(path: Path, frame_count: int, rate: int, place: Callable[[int], t
 def analyse(film: Path) -> tuple[Path, list[Message]]:
     """The tracks document, and the messages of its analysis."""
     tracks = film.with_name("tracks.json")
-    messages = list(run_job(build_request(film, tracks, recognise=True)))
+    messages = list(run_job(build_request(film, tracks, AnalysisOptions(recognise=True))))
     assert isinstance(messages[-1], Result), messages[-1]
     return tracks, messages

@@ -13,7 +13,7 @@ from blender_faceblur.core.tracking.observations import Segment
 from blender_faceblur.core.types import Evidence, FaceBlurError, Sample, TrackDocument
 from blender_faceblur.files.paths import get_model_path
 from blender_faceblur.worker.checkpoint import Checkpoint, split_known
-from blender_faceblur.worker.client import build_request, run_job
+from blender_faceblur.worker.client import AnalysisOptions, build_request, run_job
 from blender_faceblur.worker.protocol import Frame, Progress, Result, to_line
 
 
@@ -89,7 +89,7 @@ def test_a_stopped_analysis_resumes(tmp_path: Path) -> None:
     film = tmp_path / "film.mp4"
     make_film(film, width=320, height=180, frame_rate=Fraction(25), seconds=36)
     output, folder = tmp_path / "tracks.json", tmp_path / "kept"
-    request = build_request(film, output, "fast", storage=folder, processes=2)
+    request = build_request(film, output, AnalysisOptions("fast", storage=folder, processes=2))
     job = run_job(request)
     stopped_at = 0
     for message in job:
@@ -106,7 +106,7 @@ def test_a_stopped_analysis_resumes(tmp_path: Path) -> None:
     )
     assert not list(folder.glob("*.checkpoint")) and len(list(folder.glob("*.json"))) == 1
     resumed = read_document(output)
-    fresh = list(run_job(build_request(film, output, "fast", processes=2)))
+    fresh = list(run_job(build_request(film, output, AnalysisOptions("fast", processes=2))))
     assert isinstance(fresh[-1], Result)
     found, again = list_samples(resumed), list_samples(read_document(output))
     assert len(found) > 900

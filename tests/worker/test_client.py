@@ -22,9 +22,9 @@ from blender_faceblur.core.document.tracks_file import read_document
 from blender_faceblur.core.tracking.observations import ObservationTable, Segment
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors.base import FaceDetector
-from blender_faceblur.files.paths import get_model_path, models_folder
+from blender_faceblur.files.paths import get_model_path, get_models_folder
 from blender_faceblur.worker import child, client, ensemble, process, work
-from blender_faceblur.worker.client import build_request, describe_provider, probe_providers, run_job
+from blender_faceblur.worker.client import AnalysisOptions, build_request, describe_provider, probe_providers, run_job
 from blender_faceblur.worker.process import WorkerProcess, listen
 from blender_faceblur.worker.protocol import (
     AnalysisRequest,
@@ -193,7 +193,7 @@ def collect(lines: list[str | None], count: int) -> ObservationTable:
 
 def test_an_incomplete_segment_is_an_error() -> None:
     frames = [to_line(Frame(i, False, False, [], [], True)) for i in range(5)]
-    assert collect([*frames, to_line(Finished(5, []))], 5).missing() == 0
+    assert collect([*frames, to_line(Finished(5, []))], 5).count_missing() == 0
     with pytest.raises(FaceBlurError, match="2 of 5 frames"):
         collect([*frames[:3], to_line(Finished(3, []))], 5)
     with pytest.raises(FaceBlurError, match="was due"):
@@ -298,7 +298,9 @@ def need_models() -> None:
 @pytest.mark.parametrize("processes", [1, 2])
 def test_every_frame_of_a_film_is_analysed(film: Path, tmp_path: Path, processes: int) -> None:
     need_models()
-    messages = list(run_job(build_request(film, tmp_path / "tracks.json", "fast", processes=processes)))
+    messages = list(
+        run_job(build_request(film, tmp_path / "tracks.json", AnalysisOptions("fast", processes=processes)))
+    )
     assert isinstance(messages[0], Started) and messages[0].frames == 200
     assert isinstance(messages[-1], Result), messages[-1]
     assert any(isinstance(m, Progress) and m.done == m.total == 200 for m in messages)
@@ -372,7 +374,7 @@ def test_a_killed_segment_fails_the_job(film: Path, tmp_path: Path, monkeypatch:
                 self._process.kill()
 
     monkeypatch.setattr(work, "WorkerProcess", Dying)
-    request = build_request(film, tmp_path / "tracks.json", "fast", processes=2)
+    request = build_request(film, tmp_path / "tracks.json", AnalysisOptions("fast", processes=2))
     with pytest.raises(FaceBlurError, match=r"process 2 crashed|process 2 has stopped"):
         work._lead(request, lambda message: None)
     assert not (tmp_path / "tracks.json").exists()
@@ -398,9 +400,7 @@ def test_every_picture_of_a_sequence_is_analysed(tmp_path: Path) -> None:
     request = build_request(
         SourceRef.of(tmp_path / "pictures", names, Fraction(24)),
         tmp_path / "tracks.json",
-        "fast",
-        processes=2,
-        provider="cpu",
+        AnalysisOptions("fast", processes=2, provider="cpu"),
     )
     messages = list(run_job(request))
     assert isinstance(messages[-1], Result), messages[-1]
@@ -424,7 +424,9 @@ def test_a_gap_in_a_sequence_is_one_clear_error(tmp_path: Path) -> None:
     need_models()
     names = write_glide(tmp_path / "pictures", 60)
     (tmp_path / "pictures" / names[40]).write_bytes(b"\xff\xd8\xff\xe0 not much of a picture")
-    request = build_request(SourceRef.of(tmp_path / "pictures", names), tmp_path / "tracks.json", "fast")
+    request = build_request(
+        SourceRef.of(tmp_path / "pictures", names), tmp_path / "tracks.json", AnalysisOptions("fast")
+    )
     *_, last = run_job(request)
     assert isinstance(last, ErrorMessage) and names[40] in last.text and not (tmp_path / "tracks.json").exists()
 
@@ -518,7 +520,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 client = importlib.import_module("ext.user_default.faceblur.worker.client")
 source, output = Path(sys.argv[2]), Path(sys.argv[3])
-*_, last = client.run_job(client.build_request(source, output, "fast", processes=1))
+*_, last = client.run_job(client.build_request(source, output, client.AnalysisOptions("fast", processes=1)))
 print(type(last).__name__, getattr(last, "text", ""))
 print(client.probe_providers())
 """
@@ -536,7 +538,7 @@ def test_it_works_installed_under_another_name(film: Path, tmp_path: Path) -> No
     package = Path(child.__file__).parents[1]
     shutil.copytree(package, installed, ignore=shutil.ignore_patterns("__pycache__"))
     (installed / "models").mkdir()
-    for path in (models_folder() / "models.toml", get_model_path("centerface"), get_model_path("yunet_2023mar")):
+    for path in (get_models_folder() / "models.toml", get_model_path("centerface"), get_model_path("yunet_2023mar")):
         shutil.copy(path, installed / "models")
     for name in ("faceblur", "blender_faceblur"):
         (user / name).mkdir()

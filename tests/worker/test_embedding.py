@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -127,3 +129,27 @@ def test_a_person_from_a_reference_picture_stays_visible(
     ] and not document.tracks
     recognition.save()
     assert "Eileen" in (tmp_path / "people.json").read_text() and len((tmp_path / "people.json").read_text()) < 2000
+
+
+def test_references_that_cannot_be_decoded_are_reported_and_not_used(film: Path, tmp_path: Path) -> None:
+    """A picture that claims to be huge, a folder with a picture's name, and a pipe."""
+    import cv2
+
+    from blender_faceblur.sources import open_source
+    from tests.core.test_huge_pictures import make_bmp, make_png
+
+    with open_source(film) as source:
+        cv2.imwrite(str(tmp_path / "Eileen.png"), next(iter(source.frames(10, 11)))[1])
+    (tmp_path / "Ann.png").write_bytes(make_png(60_000, 60_000))
+    (tmp_path / "Bob.bmp").write_bytes(make_bmp(60_000, 60_000))
+    (tmp_path / "Cid").mkdir()
+    (tmp_path / "Cid" / "folder.png").mkdir()
+    if sys.platform != "win32":
+        os.mkfifo(tmp_path / "Dan.png")
+    messages: list[str] = []
+    recognition = open_recognition(PeopleOptions(tmp_path, False, None), lambda *_: None, messages.append)
+    assert [person.name for person in recognition.people.persons if person.references] == ["Eileen"]
+    for name in ("Ann.png", "Bob.bmp"):
+        assert any(text.startswith(f"{name}: the picture is too large") for text in messages), name
+    assert any("folder.png" in text for text in messages)
+    assert any("Dan.png: this is a pipe" in text for text in messages) == (sys.platform != "win32")

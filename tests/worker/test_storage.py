@@ -9,7 +9,7 @@ import pytest
 
 from blender_faceblur.core.document.tracks_file import read_document
 from blender_faceblur.files import storage
-from blender_faceblur.worker.client import build_request, run_job
+from blender_faceblur.worker.client import AnalysisOptions, build_request, run_job
 from blender_faceblur.worker.protocol import ErrorMessage, Message, Progress, Result
 
 from .. import films
@@ -17,7 +17,7 @@ from .. import films
 
 def analyse(film: Path, folder: Path, preset: str = "fast", margin: float = 1.4) -> tuple[list[Message], str]:
     output = film.with_name("tracks.json")
-    messages = list(run_job(build_request(film, output, preset, margin, storage=folder)))
+    messages = list(run_job(build_request(film, output, AnalysisOptions(preset, margin, storage=folder))))
     assert isinstance(messages[-1], Result), messages
     return messages, output.read_text(encoding="utf-8")
 

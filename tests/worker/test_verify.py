@@ -29,7 +29,7 @@ from blender_faceblur.core.verification.leaks import (
     from_json,
 )
 from blender_faceblur.sources import open_source
-from blender_faceblur.worker.client import build_verify_request, run_job
+from blender_faceblur.worker.client import VerifyOptions, build_verify_request, run_job
 from blender_faceblur.worker.compare import FrameComparison, from_text, to_text
 from blender_faceblur.worker.protocol import ErrorMessage, Progress, Running, VerificationDone
 from blender_faceblur.worker.verify import verify as verify_film
@@ -116,7 +116,7 @@ def cover(
 
 def verify(film: Path, output: Path, tracks: Path, every: int = 3, **more: Any) -> Verification:
     reported = tracks.with_name("verification.json")
-    messages = list(run_job(build_verify_request(film, output, tracks, reported, every=every, **more)))
+    messages = list(run_job(build_verify_request(film, output, tracks, reported, VerifyOptions(every=every, **more))))
     assert isinstance(messages[-1], VerificationDone), messages[-1]
     assert any(isinstance(message, Progress) and message.done == message.total for message in messages)
     verification = from_json(reported.read_text(encoding="utf-8"))
@@ -132,8 +132,8 @@ def list_leaks(verification: Verification) -> list[tuple[str, int, int]]:
 def test_a_covered_film_has_no_leak_and_an_uncovered_stretch_is_found(scene: str, tmp_path: Path) -> None:
     film, tracks, truth = make_scene(tmp_path, scene)
     covered = verify(film, cover(film, tmp_path / "covered.mp4", truth), tracks)
-    assert covered.passed and covered.doubts == [] and covered.flat == 0
-    assert (covered.frames, covered.looked, covered.sound_streams) == (FRAMES, FRAMES // 3, 0)
+    assert covered.passed and covered.uncertain == [] and covered.flat == 0
+    assert (covered.frames, covered.searched_frames, covered.sound_streams) == (FRAMES, FRAMES // 3, 0)
     assert covered.compared > 20 and {"Face 00", "Face 01"} <= set(covered.faces)
 
     leaking = verify(
@@ -167,7 +167,7 @@ def test_an_unexpected_face_is_found(tmp_path: Path) -> None:
     left_out.status = TrackStatus.DELETED
     write_document(replace(document, uncovered=[left_out]), tracks)
     chosen = verify(film, output, tracks)
-    assert chosen.leaks == [] and [one.track for one in chosen.kept] == [left_out.name]
+    assert chosen.leaks == [] and [one.track for one in chosen.shown_on_purpose] == [left_out.name]
 
 
 def test_a_disabled_track_may_show_only_in_those_frames(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_disabled_track_may_show_only_in_those_frames(tmp_path: Path) -> None:
     output = cover(film, tmp_path / "out.mp4", truth, lambda frame, face: 4 <= frame < 10)
     verification = verify(film, output, tracks, 6)
     assert list_leaks(verification) == [("Face 00", 8, 10)]
-    assert [(one.start, one.stop) for one in verification.kept] == [(4, 8)]
+    assert [(one.start, one.stop) for one in verification.shown_on_purpose] == [(4, 8)]
 
 
 def test_a_film_out_of_sync_or_truncated_is_a_problem(tmp_path: Path) -> None:
@@ -233,7 +233,9 @@ def test_the_number_of_processes_makes_no_difference(
     for processes in (1, 3):
         reported: list[Any] = []
         verify_film(
-            build_verify_request(film, output, tracks, tmp_path / "v.json", every=2, processes=processes, **more),
+            build_verify_request(
+                film, output, tracks, tmp_path / "v.json", VerifyOptions(every=2, processes=processes, **more)
+            ),
             reported.append,
         )
         found.append(from_json((tmp_path / "v.json").read_text(encoding="utf-8")))

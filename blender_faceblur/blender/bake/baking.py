@@ -37,8 +37,10 @@ from ..cover.baked import BakedRecord, compute_stamp, explain_change, is_baked, 
 from ..cover.covering import MUST_BE_COVERED, compute_largest_face_px
 from ..cover.strips import cover_strip, get_mask, remove_strip
 from ..guard.checks import check_strip, list_rendered
-from ..masks.mask import adopt_layers, extend_frame_range, load_document
+from ..masks.document import load_document
+from ..masks.mask import extend_frame_range
 from ..masks.outlines import check_readable
+from ..masks.reading import adopt_layers
 from ..masks.record import MaskRecord
 from .effects import read_painted_effect, write_sticker
 from .outlines import write_masks

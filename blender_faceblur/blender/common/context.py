@@ -62,6 +62,22 @@ def borrow_area(kind: str, scene: bpy.types.Scene) -> Iterator[bpy.types.Space]:
 
 
 @contextmanager
+def borrow_mask_editor(mask: bpy.types.Mask) -> Iterator[bpy.types.Scene]:
+    """Run the mask's operators. Yields an empty scene that is shown for as long: changing its frame is cheap."""
+    scene = bpy.data.scenes.new("Face Blur keying")
+    try:
+        with borrow_area("IMAGE_EDITOR", scene) as space:
+            shown_mode, shown_mask = space.mode, space.mask
+            space.mode = "MASK"
+            space.mask = mask
+            yield scene
+            space.mask = shown_mask
+            space.mode = shown_mode
+    finally:
+        bpy.data.scenes.remove(scene)
+
+
+@contextmanager
 def borrow_sequencer(scene: bpy.types.Scene) -> Iterator[None]:
     """Run the sequencer's operators on `scene`."""
     workspace = (bpy.context.window or bpy.context.window_manager.windows[0]).workspace

@@ -70,7 +70,7 @@ def check_document(scene: bpy.types.Scene, strip: bpy.types.Strip, document: Tra
             f"'{strip.name}': Blender shows {shown[0]} x {shown[1]} pixels, but {source.width} x "
             f"{source.height} were analysed. Reload the strip and detect its faces again."
         )
-    retimed = strip.type == "MOVIE" and abs(strip.fps - frame_rate_of(scene)) > 1e-3 * strip.fps
+    retimed = strip.type == "MOVIE" and abs(strip.fps - get_frame_rate(scene)) > 1e-3 * strip.fps
     if not retimed and not strip.retiming_keys and abs(strip.frame_duration - source.frame_count) > 1:
         raise FaceBlurError(
             f"'{strip.name}': Blender counts {strip.frame_duration} frames, but {source.frame_count} "
@@ -78,7 +78,7 @@ def check_document(scene: bpy.types.Scene, strip: bpy.types.Strip, document: Tra
         )
 
 
-def frame_rate_of(scene: bpy.types.Scene) -> float:
+def get_frame_rate(scene: bpy.types.Scene) -> float:
     """A scene's frame rate, in frames per second."""
     return float(scene.render.fps / scene.render.fps_base)
 

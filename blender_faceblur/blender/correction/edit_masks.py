@@ -24,7 +24,7 @@ from ...core.types import FaceBlurError, SourceInfo, TrackDocument
 from ..common.footage import compute_source_frame, get_footage
 from ..cover.strips import get_mask
 from ..masks.changes import sync_from_blender
-from ..masks.mask import load_document
+from ..masks.document import load_document
 from ..masks.record import MaskRecord
 from ..rendering.project import set_format
 

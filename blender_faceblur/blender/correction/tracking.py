@@ -14,11 +14,11 @@ from ...core.document.tracks_file import read_document as read_file
 from ...core.types import Ellipse, Evidence, FaceBlurError, Sample, TrackDocument
 from ...files.workplace import Workplace
 from ...worker.client import build_track_request
-from ..common.footage import Footage, frame_rate_of, get_footage
+from ..common.footage import Footage, get_footage, get_frame_rate
 from ..common.jobs import JobProgress, Step
 from ..masks.changes import change_tracks, check_freehand
-from ..masks.mask import load_document
-from ..masks.record import fingerprint_of, has_record
+from ..masks.document import load_document
+from ..masks.record import get_fingerprint, has_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +46,12 @@ def start_region(
         mask.name,
         "new region",
         get_footage(strip),
-        fingerprint_of(mask),
+        get_fingerprint(mask),
         {source_frame: face},
         start,
         stop,
         [shot.start for shot in document.shots],
-        Fraction(frame_rate_of(scene)).limit_denominator(1001),
+        Fraction(get_frame_rate(scene)).limit_denominator(1001),
     )
 
 
@@ -93,12 +93,12 @@ def start_track(
         mask.name,
         track,
         get_footage(strip),
-        fingerprint_of(mask),
+        get_fingerprint(mask),
         keys,
         start,
         stop,
         [shot.start for shot in document.shots],
-        Fraction(frame_rate_of(scene)).limit_denominator(1001),
+        Fraction(get_frame_rate(scene)).limit_denominator(1001),
     )
 
 

@@ -15,8 +15,8 @@ from ...core.types import FaceBlurError, TrackDocument
 from ..common.footage import Footage, check_document, get_footage
 from ..common.marks import BAKED, get_modifier
 from ..masks.changes import write_analysis
-from ..masks.mask import get_document_text, load_document
-from ..masks.record import MaskRecord, fingerprint_of, has_record, list_own_masks
+from ..masks.document import get_document_text
+from ..masks.record import MaskRecord, get_fingerprint, has_record, list_own_masks
 from .compositing import build_strip_group, compute_mask_unit_px
 from .effects import EFFECTS
 from .strips import cover_strip, get_mask, remove_strip, remove_unused_group
@@ -44,7 +44,11 @@ def apply_analysis(
 ) -> list[str]:
     """Cover the document's faces, with one mask, in the strips `names` that still exist and show `footage`.
 
-    Returns a sentence for each of the other strips. For `span` see `cover_footage`.
+    Strips of one source share a mask, so a correction applies to them all. An earlier analysis is replaced, but an
+    editor's changes are kept, see `editing.merge_analysis`. `span` is the half-open range of source frames that the
+    document covers; None if it covers all. Frames outside of it that were never analysed are covered completely.
+
+    Returns a sentence for each of the other strips.
     """
     problems, mask = [], None
     for name in names:
@@ -58,40 +62,32 @@ def apply_analysis(
                 )
             check_document(scene, strip, document)
             if mask is None:
-                mask = cover_footage(scene, strip, document, effect, span)
-            else:
-                put_cover(scene, strip, mask, effect, document)
+                mask, document = _write_mask(scene, strip, document, span)
+            put_cover(scene, strip, mask, effect, document)
         except FaceBlurError as error:
             problems.append(str(error))
     return problems
 
 
 def cover_footage(
-    scene: bpy.types.Scene,
-    strip: bpy.types.Strip,
-    document: TrackDocument,
-    effect: EffectSettings,
-    span: tuple[int, int] | None = None,
+    scene: bpy.types.Scene, strip: bpy.types.Strip, document: TrackDocument, effect: EffectSettings
 ) -> bpy.types.Mask:
-    """Cover the document's faces in `strip`. Strips of one source share a mask, so a correction applies to them all.
-
-    An earlier analysis on the strip is replaced, but an editor's changes are kept, see `editing.merge_analysis`. `span`
-    is the half-open range of source frames that the document covers. Frames outside of it that were never analysed are
-    covered completely.
-    """
-    source = document.source
-    size = (source.width, source.height)
-    unit_px = compute_mask_unit_px(size, (scene.render.resolution_x, scene.render.resolution_y))
-    mask, document = write_analysis(
-        _choose_mask(strip, document, unit_px),
-        f"{strip.name} faces",
-        document,
-        unit_px,
-        span or (0, source.frame_count),
-        first_frame=round(strip.frame_start),
-    )
+    """Cover the faces of a document about the whole source in `strip`, as `apply_analysis` does; returns the mask."""
+    mask, document = _write_mask(scene, strip, document)
     put_cover(scene, strip, mask, effect, document)
     return mask
+
+
+def _write_mask(
+    scene: bpy.types.Scene, strip: bpy.types.Strip, document: TrackDocument, span: tuple[int, int] | None = None
+) -> tuple[bpy.types.Mask, TrackDocument]:
+    """Write the document into the mask of the strip's source. Returns the mask and the document that it now holds."""
+    source = document.source
+    canvas = (scene.render.resolution_x, scene.render.resolution_y)
+    unit_px = compute_mask_unit_px((source.width, source.height), canvas)
+    span = span or (0, source.frame_count)
+    mask = _choose_mask(strip, source.fingerprint, unit_px)
+    return write_analysis(mask, f"{strip.name} faces", document, unit_px, span, round(strip.frame_start))
 
 
 def put_cover(
@@ -99,18 +95,18 @@ def put_cover(
     strip: bpy.types.Strip,
     mask: bpy.types.Mask,
     effect: EffectSettings,
-    document: TrackDocument | None = None,
+    document: TrackDocument,
 ) -> None:
-    """Cover `strip` with `effect`, using a mask of ours, which stays unchanged."""
-    document = document or load_document(mask)
-    size = (document.source.width, document.source.height)
+    """Cover `strip` with `effect`, using a mask of ours, which stays unchanged, and holds `document`."""
+    source = document.source
+    unit_px = MaskRecord.load(mask).unit_px
     group = build_strip_group(
         f"Face Blur: {strip.name}",
-        size,
-        MaskRecord.load(mask).unit_px,
+        (source.width, source.height),
+        unit_px,
         compute_largest_face_px(document),
         effect,
-        has_alpha=document.source.kind != "movie",
+        has_alpha=source.kind != "movie",
     )
     # Blender does not count all users of the group, and would not save a group with no users.
     group.use_fake_user = True
@@ -157,7 +153,7 @@ def has_foreign_mask(strip: bpy.types.Strip) -> bool:
 
 def list_masks_of(fingerprint: str) -> list[bpy.types.Mask]:
     """Our masks for the source with this fingerprint."""
-    return [mask for mask in list_own_masks() if fingerprint_of(mask) == fingerprint]
+    return [mask for mask in list_own_masks() if get_fingerprint(mask) == fingerprint]
 
 
 def find_lost_mask(strip: bpy.types.Strip) -> bpy.types.Mask | None:
@@ -216,12 +212,12 @@ def compute_largest_face_px(document: TrackDocument) -> float:
     return max([floor, *(2 * s.ellipse.rx for track in document.tracks for s in track.samples)])
 
 
-def _choose_mask(strip: bpy.types.Strip, document: TrackDocument, unit_px: float) -> bpy.types.Mask | None:
+def _choose_mask(strip: bpy.types.Strip, fingerprint: str, unit_px: float) -> bpy.types.Mask | None:
     """The mask to write into: one for the same source that fits the canvas, preferably the strip's own."""
     own = get_mask(strip)
     fitting = [
         mask
-        for mask in list_masks_of(document.source.fingerprint)
+        for mask in list_masks_of(fingerprint)
         if math.isclose(MaskRecord.load(mask).unit_px, unit_px, rel_tol=1e-6)
     ]
     return own if own in fitting else next(iter(fitting), None)

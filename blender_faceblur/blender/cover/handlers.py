@@ -15,8 +15,9 @@ import bpy
 from bpy.app.handlers import persistent
 
 from ..common.context import refresh_shown_sequencers
-from ..masks.changes import forget_written, mark_dirty, watch_edits
-from ..masks.mask import WRITING, adopt_layers, extend_frame_range
+from ..masks.changes import forget_written, is_held, mark_dirty, watch_edits
+from ..masks.mask import extend_frame_range
+from ..masks.reading import adopt_layers
 from ..masks.record import DamagedRecordError, has_record, list_own_masks
 from .baked import forget_evaluated, mark_all_edited, mark_edited
 from .strips import has_other_speeds, is_out_of_speed, list_pairs, sync_mask_strips
@@ -65,7 +66,7 @@ def _on_edit(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
     """Update the covers after every edit. Blender does not call this when only the frame changes."""
     sync_mask_strips(scene, with_speed=False)
     changed = [update.id.original for update in depsgraph.updates if isinstance(update.id, bpy.types.Mask)]
-    changed = [mask for mask in changed if has_record(mask) and mask.name not in WRITING]
+    changed = [mask for mask in changed if has_record(mask) and not is_held(mask)]
     for mask in changed:
         # The guard reports damaged masks, and renders their strips black.
         with suppress(DamagedRecordError):

@@ -11,6 +11,7 @@ from ..common.context import get_sequencer_scene, refresh_shown_sequencers
 from ..common.footage import get_footage
 from ..common.jobs import JOB
 from ..common.selection import is_busy, list_selected, list_selected_covered, refuse
+from ..masks.document import load_document
 from .covering import find_lost_mask, find_mask_of_footage, put_cover, uncover
 from .properties import read_effect_settings
 from .strips import get_mask, sync_mask_strips
@@ -38,7 +39,7 @@ class FACEBLUR_OT_apply(bpy.types.Operator):
                 mask = get_mask(strip) or find_lost_mask(strip) or find_mask_of_footage(get_footage(strip))
                 if mask is None:
                     raise FaceBlurError(f"'{strip.name}': its faces have not been detected yet. Use Detect Faces.")
-                put_cover(scene, strip, mask, effect)
+                put_cover(scene, strip, mask, effect, load_document(mask))
                 done += 1
             except FaceBlurError as error:
                 problems.append(str(error))

@@ -14,13 +14,11 @@ from dataclasses import dataclass
 
 import bpy
 import numpy as np
-from numpy.typing import NDArray
 
+from ...core.geometry import Array
 from ...core.types import Box
-from ..masks.record import size_of
+from ..masks.record import get_picture_size
 from .strips import get_mask
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ class Projection:
         projected: Array = points_px @ self.matrix[:2, :2].T + self.matrix[:2, 2]
         return projected
 
-    def picture_outline(self) -> list[tuple[float, float]]:
+    def compute_picture_outline(self) -> list[tuple[float, float]]:
         """The four corners of the shown part of the source, on the canvas."""
         left, top, right, bottom = self.shown
         return [self.to_canvas(*corner) for corner in ((left, top), (right, top), (right, bottom), (left, bottom))]
@@ -105,7 +103,7 @@ def get_size(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[int, int]:
     """Width and height of a strip's picture before its transform."""
     mask = get_mask(strip)
     if mask is not None:
-        return size_of(mask)
+        return get_picture_size(mask)
     element = strip.elements[0] if getattr(strip, "elements", None) else None
     if element is not None and element.orig_width and element.orig_height:
         return element.orig_width, element.orig_height

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import bpy
@@ -26,7 +26,9 @@ def cover_strip(
     """
     modifier = get_modifier(strip)
     if modifier is None:
-        modifier = _add_modifier(scene, strip)
+        # Blender 5.0.1 crashes in modifiers.new() if the workspace has no sequencer scene.
+        with borrow_sequencer(scene):
+            modifier = strip.modifiers.new(MODIFIER_NAME, "COMPOSITOR")
     mask_strip = modifier.input_mask_strip
     # If only the footage or its modifier was copied, two strips share a Mask strip, which cannot be where both are.
     shared = any(other_mask == mask_strip and footage != strip for footage, _, other_mask in list_pairs(scene))
@@ -93,16 +95,15 @@ def list_moving_modifiers(strip: bpy.types.Strip) -> list[bpy.types.StripModifie
 def put_cover_first(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
     """Move our modifier before every modifier that can move the picture, so that they move the covered picture."""
     for _ in range(len(strip.modifiers)):
-        if not list_moving_modifiers(strip):
-            return
-        with borrow_selection(scene, strip):
-            bpy.ops.sequencer.strip_modifier_move(name=get_modifier(strip).name, direction="UP")
+        if list_moving_modifiers(strip):
+            name = get_modifier(strip).name
+            _operate(scene, (strip,), bpy.ops.sequencer.strip_modifier_move, name=name, direction="UP")
 
 
-def _add_modifier(scene: bpy.types.Scene, strip: bpy.types.Strip) -> bpy.types.StripModifier:
-    # Blender 5.0.1 crashes in modifiers.new() if the workspace has no sequencer scene.
-    with borrow_sequencer(scene):
-        return strip.modifiers.new(MODIFIER_NAME, "COMPOSITOR")
+def _operate(scene: bpy.types.Scene, strips: Sequence[bpy.types.Strip], operator: Any, **options: Any) -> bool:
+    """Run an operator of the sequencer on these strips, of which the first is active; whether it finished."""
+    with borrow_selection(scene, *strips):
+        return bool(operator(**options) == {"FINISHED"})
 
 
 def _add_mask_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> bpy.types.Strip:
@@ -118,8 +119,7 @@ def _add_mask_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.ty
         mask_strip.frame_final_duration = strip.frame_final_duration
     mask_strip.channel = channel
     # Connecting strips ends their earlier connections, so include the film's sound.
-    with borrow_selection(scene, strip, mask_strip, *_list_connected(scene, strip)):
-        bpy.ops.sequencer.connect()
+    _operate(scene, (strip, mask_strip, *_list_connected(scene, strip)), bpy.ops.sequencer.connect)
     return mask_strip
 
 
@@ -204,9 +204,8 @@ def _has_several_speeds(footage: bpy.types.Strip) -> bool:
 def remove_strip(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
     """Remove a strip, with the operator: `strips.remove` leaves modifiers pointing at freed memory (Blender 5.0.1)."""
     locked, strip.lock = strip.lock, False
-    with borrow_selection(scene, strip):
-        if bpy.ops.sequencer.delete() != {"FINISHED"}:
-            strip.lock = locked
+    if not _operate(scene, (strip,), bpy.ops.sequencer.delete):
+        strip.lock = locked
 
 
 _TRIMS = ("animation_offset_start", "animation_offset_end")
@@ -233,11 +232,10 @@ def _differ_in_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_stri
 
 def _copy_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> bool:
     """Give the Mask strip the constant speed of its footage; False if that failed."""
-    with borrow_selection(scene, mask_strip):
-        bpy.ops.sequencer.retiming_reset()
-        if _differ_in_speed(scene, footage, mask_strip):
-            speed = 100 * mask_strip.frame_duration / footage.frame_duration
-            bpy.ops.sequencer.retiming_segment_speed_set(speed=speed)
+    _operate(scene, (mask_strip,), bpy.ops.sequencer.retiming_reset)
+    if _differ_in_speed(scene, footage, mask_strip):
+        speed = 100 * mask_strip.frame_duration / footage.frame_duration
+        _operate(scene, (mask_strip,), bpy.ops.sequencer.retiming_segment_speed_set, speed=speed)
     return not _differ_in_speed(scene, footage, mask_strip)
 
 

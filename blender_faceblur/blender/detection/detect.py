@@ -18,11 +18,11 @@ from ...core.detection.settings import DEFAULT_MARGIN
 from ...core.document.tracks_file import read_document
 from ...core.tracking import plates
 from ...core.types import FaceBlurError, TrackDocument
-from ...files.paths import check_models, stored_analyses
+from ...files.paths import check_models, get_stored_analyses_folder
 from ...files.workplace import Workplace
-from ...worker.client import build_request
+from ...worker.client import AnalysisOptions, build_request
 from ...worker.protocol import Message, Running, Warned
-from ..common.footage import Footage, compute_shown, frame_rate_of, get_footage, get_preview_range
+from ..common.footage import Footage, compute_shown, get_footage, get_frame_rate, get_preview_range
 from ..common.jobs import JobProgress, Step
 from ..cover.covering import apply_analysis
 from ..cover.strips import get_mask, sync_mask_strips
@@ -105,7 +105,7 @@ def detect(
 def _limit_ranges(scene: bpy.types.Scene, sources: list[SourceDetection], in_range: bool) -> None:
     """Limit each analysis to the frames that its strips show, and with `in_range` to the preview range."""
     first, stop = get_preview_range(scene) if in_range else (-_FAR, _FAR)
-    margin = 0 if in_range else round(_MARGIN_S * frame_rate_of(scene))
+    margin = 0 if in_range else round(_MARGIN_S * get_frame_rate(scene))
     for found in sources:
         if found.problem:
             continue
@@ -136,7 +136,7 @@ def _count_frames(strip: bpy.types.Strip) -> int:
 def _detect(
     scene: bpy.types.Scene, sources: list[SourceDetection], settings: DetectionSettings, wait_s: float | None
 ) -> Generator[Step | None, None, list[SourceDetection]]:
-    rate = frame_rate_of(scene)
+    rate = get_frame_rate(scene)
     del scene
     todo = [found for found in sources if not found.problem]
     everything = max(sum(found.frames for found in todo), 1)
@@ -146,15 +146,10 @@ def _detect(
         for number, found in enumerate(todo, 1):
             for turn, preset in enumerate(presets):
                 tracks = workplace.folder / f"tracks-{number}-{turn}.json"
-                request = build_request(
-                    found.footage.to_source_ref(rate),
-                    tracks,
-                    preset,
-                    settings.margin,
-                    provider=settings.provider,
-                    storage=stored_analyses(),
-                    span=found.range,
+                options = AnalysisOptions(
+                    preset, settings.margin, settings.provider, storage=get_stored_analyses_folder(), span=found.range
                 )
+                request = build_request(found.footage.to_source_ref(rate), tracks, options)
                 first, last = ((before + part / len(presets) * found.frames) / everything for part in (turn, turn + 1))
                 try:
                     yield from progress.run(request, found.strips[0], number, found.receive, (first, last))

@@ -35,7 +35,7 @@ from ..correction.edit_masks import get_helper
 from ..cover.covering import MUST_BE_COVERED, find_lost_mask
 from ..cover.strips import cover_strip, get_mask, remove_strip
 from ..guard.checks import asks_for_review, check_strip
-from ..masks.mask import get_document_text, load_document
+from ..masks.document import get_document_text, load_document
 from ..masks.record import has_record, list_own_masks
 from ..rendering.project import CACHE_MB, FIRST_FRAME, add_footage, set_format
 from ..rendering.render import RenderSettings, render_still

@@ -50,8 +50,8 @@ from ..cover.covering import (
 from ..cover.issues import list_cover_issues
 from ..cover.nodes import sign
 from ..cover.strips import TIMES, get_mask, is_out_of_speed, sync_mask_strip
-from ..masks.mask import load_document
-from ..masks.record import MaskRecord, list_own_masks, size_of
+from ..masks.document import load_document
+from ..masks.record import MaskRecord, get_picture_size, list_own_masks
 from ..preferences.properties import get_preferences
 from ..review.queue import get_span
 
@@ -305,7 +305,7 @@ def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectS
         mask_strip.modifiers.clear()
         for name, value in list(_list_changes(scene, mask_strip)):
             setattr(mask_strip.transform if name in _NEUTRAL_TRANSFORM else mask_strip, name, value)
-    put_cover(scene, strip, mask, read_effect(strip) or effect)
+    put_cover(scene, strip, mask, read_effect(strip) or effect, load_document(mask))
     modifier = get_modifier(strip)
     sync_mask_strip(scene, strip, modifier.input_mask_strip)
     if hasattr(modifier, "show_preview"):
@@ -470,7 +470,7 @@ def _identify(footage: Footage) -> str:
 def _is_analysed(strip: bpy.types.Strip) -> bool:
     """Whether there is a mask for a strip's footage, for instance because the strip was deleted and added again."""
     size = strip.elements[0].orig_width, strip.elements[0].orig_height
-    if not any(size_of(mask) == size or 0 in size for mask in list_own_masks()):
+    if not any(get_picture_size(mask) == size or 0 in size for mask in list_own_masks()):
         return False
     with suppress(FaceBlurError):
         return bool(list_masks_of(_identify(get_footage(strip))))

@@ -15,8 +15,8 @@ from ...core.document.tracks_file import write_document
 from ...core.types import FaceBlurError, TrackDocument
 from ...core.verification.leaks import Finding, Verification, from_json
 from ...files.workplace import Workplace
-from ...worker.client import build_verify_request
-from ..common.footage import KINDS, Footage, compute_source_frame, frame_rate_of, get_footage
+from ...worker.client import VerifyOptions, build_verify_request
+from ..common.footage import KINDS, Footage, compute_source_frame, get_footage, get_frame_rate
 from ..common.jobs import JobProgress, Step
 from ..cover.covering import read_effect
 from ..cover.projection import get_projection
@@ -51,7 +51,7 @@ class FilmVerification:
         """Timeline frame, name of the strip, whether it is a leak, and the finding; leaks first."""
         for leaks in (True, False):
             for part, verification in self.parts:
-                for finding in verification.leaks if leaks else verification.doubts:
+                for finding in verification.leaks if leaks else verification.uncertain:
                     yield self.first_frame + finding.worst, part.strip, leaks, finding
 
     @property
@@ -117,7 +117,7 @@ def _get_part(scene: bpy.types.Scene, strip: bpy.types.Strip) -> CoveredPart:
         effect.samples_across if effect is not None else 6.0,
         _compute_shown(scene, strip, document.source.frame_count),
         matrix[:2].ravel().tolist(),
-        Fraction(frame_rate_of(scene)).limit_denominator(1001),
+        Fraction(get_frame_rate(scene)).limit_denominator(1001),
     )
 
 
@@ -147,16 +147,9 @@ def verify_film(
         for number, part in enumerate(parts, 1):
             tracks, output = (workplace.folder / f"{what}-{number}.json" for what in ("tracks", "verified"))
             write_document(part.document, tracks)
-            request = build_verify_request(
-                part.footage.to_source_ref(part.rate),
-                film,
-                tracks,
-                output,
-                part.samples_per_face,
-                every,
-                shown=part.shown,
-                place=part.place,
-            )
+            source = part.footage.to_source_ref(part.rate)
+            options = VerifyOptions(part.samples_per_face, every, part.shown, part.place)
+            request = build_verify_request(source, film, tracks, output, options)
             yield from progress.run(request, part.strip, number)
             verified.parts.append((part, from_json(output.read_text(encoding="utf-8"))))
     return verified

@@ -15,7 +15,8 @@ from ...core.cover.layers import flatten
 from ...core.geometry import Array
 from ...core.types import FaceBlurError
 from ...painting.outlines import COVERED, FrameOutlines
-from .mask import WRITING, open_keying_scene
+from ..common.context import borrow_mask_editor
+from .changes import hold
 from .record import MaskRecord
 
 _STEPS = 24
@@ -48,7 +49,7 @@ def evaluate_outlines(mask: bpy.types.Mask, stop: int, start: int = 0) -> Iterat
     """
     check_readable(mask)
     record = MaskRecord.load(mask)
-    with WRITING.hold(mask), open_keying_scene(mask) as scene:
+    with hold(mask), borrow_mask_editor(mask) as scene:
         before: FrameOutlines | None = None
         for frame in range(start, stop):
             scene.frame_set(mask.frame_start + frame)

@@ -16,8 +16,8 @@ from bpy.app.handlers import persistent
 
 from ...core.review.overview import Code, Codes, Overview, read_overview
 from ..common.jobs import redraw
-from .mask import get_document_text
-from .record import LayerRecord, MaskRecord, has_record, stamp_of
+from .document import get_document_text
+from .record import LayerRecord, MaskRecord, compute_stamp, has_record
 
 _READ_AFTER_S = 0.2
 
@@ -74,7 +74,7 @@ _CACHE = _OverlayCache()
 
 def get_cached(mask: bpy.types.Mask) -> CachedMask:
     """The cached state of a mask of ours, read first if it has changed."""
-    key, stamp = mask.session_uid, stamp_of(mask)
+    key, stamp = mask.session_uid, compute_stamp(mask)
     known = _CACHE.known.get(key)
     if known is None or known.stamp != stamp:
         record = MaskRecord.load(mask)

@@ -12,7 +12,7 @@ A record is a copy: load it, change it, save it. Do not keep it, because undo an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,8 +20,10 @@ import bpy
 import numpy as np
 
 from ...core.cover.keyframes import interpolate
+from ...core.cover.layers import LayerPlan
 from ...core.geometry import Array
-from ...core.types import Ellipse, Evidence, Keyframe
+from ...core.review.queue import choose_clearest
+from ...core.types import Ellipse, Evidence, Track, TrackDocument
 from ..common.marks import MARK
 
 _LAYERS = "faces"
@@ -204,12 +206,70 @@ class MaskRecord:
         known = self.layers.get(layer)
         return known.ellipse_at(source_frame) if known is not None else None
 
-    def forget_layer(self, name: str) -> None:
-        """Remove a layer from the record. Raises KeyError if it is not in it."""
-        self.own = [own for own in self.own if own != name]
-        del self.layers[name]
+    def describe(self, document: TrackDocument, unit_px: float, frames: tuple[int, int]) -> None:
+        """Take over what a document says about its source, for a mask whose first and last frame are `frames`."""
+        source = document.source
+        self.size, self.unit_px, self.fingerprint = (source.width, source.height), unit_px, source.fingerprint
+        self.preset, self.analysed, self.frames = document.preset, list(document.analysed), frames
+        self.notes = [*source.warnings, *document.all_notes]
 
-    def rename_layer(self, old: str, new: str) -> None:
+    def sync_order(self, order: Sequence[str]) -> list[str]:
+        """Take over the names of all layers, in their order; returns those of the layers that were added.
+
+        A renamed layer is recognised by its position.
+        """
+        before = list(self.order)
+        if len(before) == len(order):
+            for old, new in zip(before, order, strict=True):
+                if old != new and old not in order and new not in before:
+                    self._rename_layer(old, new)
+                    before[before.index(old)] = new
+        self.order = list(order)
+        return [name for name in order if name not in before]
+
+    def get_tracks(self) -> dict[str, str]:
+        """The names of the tracks that the layers cover, by layer."""
+        return {layer: self.layers.track_of(layer) for layer in self.layers}
+
+    def add_layers(self, plans: Mapping[str, LayerPlan], document: TrackDocument) -> None:
+        """Record layers, by name, that were written as planned for the document."""
+        tracks = {track.name: track for track in document.tracks}
+        for layer, plan in plans.items():
+            self.layers[layer] = make_layer_record(layer, plan, tracks[plan.track], document)
+        self.own += plans
+
+    def forget_tracks(self, names: Collection[str]) -> dict[str, str]:
+        """Remove the layers of these tracks from the record, except those that an editor has redrawn.
+
+        Returns the removed ones, by track.
+        """
+        removed = {
+            track: layer
+            for layer, track in self.get_tracks().items()
+            if track in names and not self.layers[layer].freehand
+        }
+        self.forget_layers(removed.values())
+        return removed
+
+    def forget_layers(self, names: Iterable[str]) -> None:
+        """Remove layers from the record. Raises KeyError if one is not in it."""
+        for name in names:
+            self.own = [own for own in self.own if own != name]
+            del self.layers[name]
+
+    def assign_tracks(self, tracks: Mapping[str, str | None]) -> None:
+        """Set which tracks these layers cover; None removes a layer from the record."""
+        self.forget_layers(layer for layer, track in tracks.items() if track is None)
+        for layer, track in tracks.items():
+            if track is not None:
+                self.layers[layer] = replace(self.layers[layer], track=track)
+
+    def mark_freehand(self, names: Iterable[str]) -> None:
+        """Record that an editor has redrawn these layers."""
+        for name in names:
+            self.layers[name] = replace(self.layers[name], freehand=True)
+
+    def _rename_layer(self, old: str, new: str) -> None:
         self.own = [new if name == old else name for name in self.own]
         self.order = [new if name == old else name for name in self.order]
         if old in self.layers:
@@ -235,10 +295,38 @@ class MaskRecord:
         return stored
 
 
-def to_shapes(keys: Sequence[Keyframe]) -> Array:
-    """The `LayerRecord.shapes` for these keys."""
-    ellipses = (key.ellipse for key in keys)
-    return np.array([(e.cx, e.cy, e.rx, e.ry, e.angle) for e in ellipses], np.float64).reshape(-1, 5)
+def make_layer_record(layer: str, plan: LayerPlan, track: Track, document: TrackDocument) -> LayerRecord:
+    """The record of a layer that was written as `plan` says, for this track of the document."""
+    clearest = choose_clearest(track.samples, (document.source.width, document.source.height))
+    return LayerRecord(
+        layer=layer,
+        track=track.name,
+        spans=list(plan.spans),
+        frames=list(plan.frames),
+        shapes=np.array([(e.cx, e.cy, e.rx, e.ry, e.angle) for e in plan.ellipses], np.float64).reshape(-1, 5),
+        evidence={evidence: sum(s.evidence is evidence for s in track.samples) for evidence in Evidence},
+        clearest=clearest.source_frame,
+        size=math.sqrt(clearest.ellipse.rx * clearest.ellipse.ry) * 2 * document.margin,
+        locked=[s.source_frame for s in track.samples if s.evidence is Evidence.LOCKED],
+    )
+
+
+def get_layer_name(mask: bpy.types.Mask, track: str, record: MaskRecord | None = None) -> str:
+    """The name of the layer that covers a track; empty if there is none. Pass the mask's `record` if it is loaded."""
+    layers = (record or MaskRecord.load(mask)).layers
+    # The layer nearly always has the track's name.
+    candidates = [track, *layers] if track in layers else list(layers)
+    return next((name for name in candidates if layers.track_of(name) == track and name in mask.layers), "")
+
+
+def make_mask(
+    name: str, document: TrackDocument, unit_px: float, first_frame: int
+) -> tuple[bpy.types.Mask, MaskRecord]:
+    """A new mask without layers that starts at `first_frame`, and its record, which is not stored yet."""
+    mask = bpy.data.masks.new(name)
+    mask.use_fake_user = True
+    mask.frame_start = max(first_frame, 0)
+    return mask, MaskRecord((document.source.width, document.source.height), unit_px, document.source.fingerprint)
 
 
 def has_record(mask: bpy.types.Mask) -> bool:
@@ -251,17 +339,17 @@ def list_own_masks() -> list[bpy.types.Mask]:
     return [mask for mask in bpy.data.masks if has_record(mask)]
 
 
-def fingerprint_of(mask: bpy.types.Mask) -> str:
+def get_fingerprint(mask: bpy.types.Mask) -> str:
     """The fingerprint of the source that a mask was made for, even if the rest of its record is damaged."""
     return _read_text(_get_group(mask), "fingerprint")
 
 
-def size_of(mask: bpy.types.Mask) -> tuple[int, int]:
+def get_picture_size(mask: bpy.types.Mask) -> tuple[int, int]:
     """Width and height of the picture that a mask was made for, even if the rest of its record is damaged."""
     return _read_pair(_get_group(mask), "size")
 
 
-def stamp_of(mask: bpy.types.Mask) -> object:
+def compute_stamp(mask: bpy.types.Mask) -> object:
     """Changes when layers are rewritten, for caches that Blender does not notify. Cheap enough for every redraw."""
     layers = _check_group(_get_group(mask).get(_LAYERS), _LAYERS)
     return (

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.review.overview import Code, Codes, compute_worst, list_runs
+from ...core.types import Color
 from ..common.context import DrawHandlers, get_sequencer_scene
 from ..common.footage import KINDS
 from ..common.marks import BAKED
@@ -24,7 +25,7 @@ from ..cover.strips import get_mask
 from ..masks.overlay_cache import get_cached, get_unit, list_switched_off
 from ..masks.record import list_own_masks
 from ..preferences.properties import get_colors
-from .outlines import Color, explain_fault
+from .outlines import explain_fault
 
 _HATCH_PX = 6
 _LEAST_STRIP_PX = 9

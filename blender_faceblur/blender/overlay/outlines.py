@@ -14,8 +14,9 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.geometry import Array
 from ...core.review.overview import Code
-from ...core.types import TrackKind, TrackStatus
+from ...core.types import Color, TrackKind, TrackStatus
 from ...reporting.wording import NOT_COVERED, describe_status
 from ..common.context import DrawHandlers, get_sequencer_scene
 from ..common.footage import KINDS, compute_source_frame
@@ -23,7 +24,6 @@ from ..common.marks import BAKED, get_modifier
 from ..common.selection import get_active_footage
 from ..cover.covering import MUST_BE_COVERED, find_lost_mask, has_foreign_mask
 from ..cover.projection import (
-    Array,
     Projection,
     RegionProjection,
     compute_outlines,
@@ -79,8 +79,6 @@ _BANDS = np.array(
 
 _OPAQUE = (".mp4", ".m4v", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".jpg", ".jpeg")
 """Endings of file formats without an alpha channel."""
-
-Color = tuple[float, float, float, float]
 
 
 @dataclass(slots=True)
@@ -187,7 +185,7 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
         if not fault and known is not None and frame is not None and known.is_unanalysed(frame):
             fault = "not analysed here, completely covered"
         if fault and (is_used or strip.get(MUST_BE_COVERED)):
-            corners = region_projection.project(np.array(projection.picture_outline()))
+            corners = region_projection.project(np.array(projection.compute_picture_outline()))
             drawing.thick.append((_close(corners), colors["uncovered"]))
             place = (float(corners[:, 0].mean()), float(corners[:, 1].max()) - 22 * unit)
             drawing.words.append((f"{strip.name}: {fault}", place, colors["uncovered"]))

@@ -14,11 +14,12 @@ import bpy
 import numpy as np
 from bpy.app.handlers import persistent
 
+from ...core.cover.layers import FEATHER_SHARE
+from ...core.geometry import Array
 from ...core.types import FaceBlurError
 from ..common.footage import Footage, get_footage
 from ..common.jobs import redraw
-from ..cover.projection import Array, Projection, compute_outlines
-from ..masks.mask import FEATHER_SHARE
+from ..cover.projection import Projection, compute_outlines
 
 FAN_POINTS = 48
 _MOST_IMAGES = 6

@@ -9,13 +9,11 @@ from typing import Any
 import bpy
 
 from ...core.people.decisions import get_kept_person
-from ...core.types import TrackKind, TrackStatus
-from ..masks.record import fingerprint_of, list_own_masks
+from ...core.types import Color, TrackKind, TrackStatus
+from ..masks.record import get_fingerprint, list_own_masks
 from ..review.queue import read_queue
 from .memory import list_masks
 from .person_list import NO_PERSON, get_face_track
-
-Color = tuple[float, float, float, float]
 
 
 @dataclass(slots=True)
@@ -41,7 +39,7 @@ SHOWN_FACES = ShownFaces()
 def list_shown_faces(scene: bpy.types.Scene) -> list[ListedFace]:
     """One ListedFace for each face of the scene's list. Fast, as it is computed again only after a change."""
     faces = scene.faceblur.people.faces
-    masks = {fingerprint_of(mask): mask for mask in list_own_masks()}
+    masks = {get_fingerprint(mask): mask for mask in list_own_masks()}
     stamp = (
         [(face.fingerprint, face.frame, face.x, face.y) for face in faces],
         [(mask.name, read_queue(mask).stamp) for mask in masks.values()],

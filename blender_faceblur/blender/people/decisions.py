@@ -17,10 +17,9 @@ from ...core.people.decisions import USUAL_RATE, Mode, People, Person, apply_dec
 from ...core.people.people_file import Decisions
 from ...core.people.similarity import FaceEmbedding, Vector, choose_best, compute_threshold
 from ...core.types import FaceBlurError, Sample, TrackDocument, TrackKind
-from ..common.footage import frame_rate_of
+from ..common.footage import get_frame_rate
 from ..masks.changes import change_tracks
-from ..masks.mask import get_layer_name
-from ..masks.record import MaskRecord, fingerprint_of
+from ..masks.record import MaskRecord, get_fingerprint, get_layer_name
 from .embedding import embed_faces, list_jobs, store_crops
 from .grouping import SceneFaces, read_scene_faces
 from .memory import MEMORY, cover_as_found, get_embeddings, get_references, is_embedded, list_masks
@@ -149,7 +148,7 @@ def apply_known(
     FaceBlurError, with all faces still covered.
     """
     jobs = list_jobs(scene, strips)
-    steps = embed_faces(jobs, (), frame_rate_of(scene))
+    steps = embed_faces(jobs, (), get_frame_rate(scene))
     while True:
         try:
             step = next(steps)
@@ -172,7 +171,7 @@ def _apply_to(
     file: Decisions | None = None,
 ) -> None:
     """Decide about a mask's tracks. An editor's assignments are in `assigned` or `file`; `file` records the results."""
-    fingerprint = fingerprint_of(mask)
+    fingerprint = get_fingerprint(mask)
 
     def change(document: TrackDocument) -> set[str]:
         before = {track.name: copy for track, copy in zip(document.tracks, copy_document(document).tracks, strict=True)}

@@ -21,7 +21,7 @@ from ...worker.client import Request, build_embed_request, build_reference_reque
 from ...worker.protocol import Message, TrackEmbedding, Warned
 from ..common.footage import Footage, get_footage
 from ..common.jobs import JobProgress, Step
-from ..masks.record import fingerprint_of
+from ..masks.record import get_fingerprint
 from ..review.queue import list_covered
 from .memory import MEMORY, FaceCrop, get_embeddings_folder, name_model, read_as_covered
 
@@ -72,7 +72,7 @@ def list_jobs(scene: bpy.types.Scene, strips: Iterable[str] = ()) -> list[Embedd
     names = set(strips)
     jobs: dict[str, EmbeddingJob] = {}
     for strip, mask in list_covered(scene):
-        fingerprint = fingerprint_of(mask)
+        fingerprint = get_fingerprint(mask)
         if (not names or strip.name in names) and fingerprint not in jobs:
             jobs[fingerprint] = EmbeddingJob(
                 mask.name, strip.name, get_footage(strip), fingerprint, read_as_covered(mask)
@@ -91,7 +91,7 @@ def make_job_here(strip: bpy.types.Strip, mask: bpy.types.Mask, track: str, sour
     if sample is None:
         raise FaceBlurError(f"'{track}' is not in this frame. Go to a frame in which it is seen well.")
     document.tracks, document.uncovered = [Track(track, [sample])], []
-    return EmbeddingJob(mask.name, strip.name, get_footage(strip), fingerprint_of(mask), document)
+    return EmbeddingJob(mask.name, strip.name, get_footage(strip), get_fingerprint(mask), document)
 
 
 def embed_faces(

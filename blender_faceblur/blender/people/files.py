@@ -11,7 +11,7 @@ from ...core.people.decisions import Mode, get_kept_person
 from ...core.people.people_file import EDITOR as BY_EDITOR
 from ...core.people.people_file import MACHINE as BY_MACHINE
 from ...core.people.people_file import Assignment, Decisions, read_decisions, write_decisions
-from ..masks.record import fingerprint_of
+from ..masks.record import get_fingerprint
 from ..review.queue import read_queue
 from .cache import list_shown_faces
 from .memory import MEMORY, list_masks
@@ -28,7 +28,7 @@ def write_file(scene: bpy.types.Scene, path: Path) -> int:
         {person.name: Mode.BLUR if person.chosen == only else Mode.KEEP for person in people.persons},
     )
     names = {person.uid: person.name for person in people.persons}
-    files = {fingerprint_of(mask): read_queue(mask).document for _, mask in list_masks(scene)}
+    files = {get_fingerprint(mask): read_queue(mask).document for _, mask in list_masks(scene)}
     sure = (EDITOR,) if only else (EDITOR, TICKED)
     for face, shown in zip(people.faces, list_shown_faces(scene), strict=True):
         document = files.get(face.fingerprint)

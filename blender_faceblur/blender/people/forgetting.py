@@ -6,7 +6,7 @@ from __future__ import annotations
 import bpy
 
 from ...core.people.embeddings_file import forget_embeddings
-from ...files.paths import stored_embeddings
+from ...files.paths import get_stored_embeddings_folder
 from .memory import MEMORY
 from .person_list import ALL
 
@@ -17,7 +17,7 @@ def forget_everything(scene: bpy.types.Scene | None) -> int:
     Returns the number of embeddings that were in memory. Raises FaceBlurError if a file cannot be deleted.
     """
     count = forget(scene)
-    forget_embeddings(stored_embeddings())
+    forget_embeddings(get_stored_embeddings_folder())
     return count
 
 

@@ -22,7 +22,7 @@ from ...core.people.similarity import (
 )
 from ...core.review.queue import choose_clearest
 from ...core.types import TrackDocument, TrackKind
-from ..masks.record import fingerprint_of
+from ..masks.record import get_fingerprint
 from .memory import get_embeddings, get_references, is_embedded, list_masks, read_as_covered
 from .person_list import MACHINE, NO_PERSON, add_face, add_person, get_face_track, get_person, remove_empty, show_person
 
@@ -41,7 +41,7 @@ def read_scene_faces(scene: bpy.types.Scene) -> SceneFaces:
     """Collect what the masks, the scene and memory hold. Raises FaceBlurError if a document is lost."""
     scene_faces = SceneFaces({}, {}, {})
     for _, mask in list_masks(scene):
-        fingerprint = fingerprint_of(mask)
+        fingerprint = get_fingerprint(mask)
         if fingerprint in scene_faces.documents:
             continue
         document = scene_faces.documents[fingerprint] = read_as_covered(mask)

@@ -18,9 +18,9 @@ from ...core.people.decisions import cover_everybody
 from ...core.people.embeddings_file import read_embeddings
 from ...core.people.similarity import RECOGNIZER, FaceEmbedding, Vector, assign_embeddings
 from ...core.types import Box, Track, TrackDocument, TrackKind
-from ...files.paths import list_models, stored_embeddings
+from ...files.paths import get_stored_embeddings_folder, list_models
 from ..masks.changes import sync_from_blender
-from ..masks.record import fingerprint_of
+from ..masks.record import get_fingerprint
 from ..preferences.properties import get_preferences
 from ..review.queue import list_covered
 
@@ -103,7 +103,7 @@ def cover_as_found(document: TrackDocument) -> None:
 def get_embeddings_folder() -> Path | None:
     """The folder in which embeddings are kept; None if the preferences do not ask for that."""
     preferences = get_preferences()
-    return stored_embeddings() if preferences is not None and preferences.keep_looks else None
+    return get_stored_embeddings_folder() if preferences is not None and preferences.keep_looks else None
 
 
 def name_model() -> str:
@@ -136,7 +136,7 @@ def get_embeddings(document: TrackDocument) -> dict[str, list[FaceEmbedding]]:
 
 def has_embeddings(scene: bpy.types.Scene) -> bool:
     """Whether there are embeddings of any source of the scene's strips."""
-    return any(is_embedded(fingerprint_of(mask)) for _, mask in list_masks(scene))
+    return any(is_embedded(get_fingerprint(mask)) for _, mask in list_masks(scene))
 
 
 def add_reference(person: Any, vector: Vector) -> None:

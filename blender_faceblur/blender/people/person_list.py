@@ -17,7 +17,7 @@ import bpy
 
 from ...core.document.editing import sample_at
 from ...core.types import FaceBlurError, Sample, Track, TrackKind
-from ..masks.record import fingerprint_of
+from ..masks.record import get_fingerprint
 from .memory import read_as_covered
 
 MACHINE, SPLIT, TICKED, EDITOR = "machine", "split", "ticked", "editor"
@@ -120,7 +120,7 @@ def assign_track(scene: bpy.types.Scene, mask: bpy.types.Mask, track: str, uid: 
     found = next((t for t in document.tracks if t.name == track and t.kind is TrackKind.FACE), None)
     if found is None:
         raise FaceBlurError(f"'{track}' is not a face.")
-    fingerprint = fingerprint_of(mask)
+    fingerprint = get_fingerprint(mask)
     known = [
         number
         for number, face in enumerate(people.faces)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import bpy
 
 from ...core.types import FaceBlurError
-from ...files.paths import stored_analyses
+from ...files.paths import get_stored_analyses_folder
 from ...files.storage import forget_all
 from ...worker.client import describe_provider, probe_providers
 from ..common.jobs import JOB
@@ -25,10 +25,10 @@ class FACEBLUR_OT_forget_analyses(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         if is_busy(cls):
             return False
-        return stored_analyses() is not None or refuse(cls, "No analyses are stored")
+        return get_stored_analyses_folder() is not None or refuse(cls, "No analyses are stored")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        forgotten = forget_all(stored_analyses())
+        forgotten = forget_all(get_stored_analyses_folder())
         self.report({"INFO"}, f"Stored files deleted: {forgotten}")
         return {"FINISHED"}
 

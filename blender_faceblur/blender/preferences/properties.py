@@ -12,7 +12,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProp
 from ...core.detection.settings import DEFAULT_MARGIN, MARGINS, PRESETS
 from ...core.people.embeddings_file import forget_embeddings
 from ...core.types import FaceBlurError
-from ...files.paths import get_model_path, list_models, stored_analyses, stored_embeddings
+from ...files.paths import get_model_path, get_stored_analyses_folder, get_stored_embeddings_folder, list_models
 from ..common.jobs import JOB
 
 ROOT_PACKAGE = __package__.removesuffix(".blender.preferences")
@@ -63,7 +63,7 @@ def _color(name: str) -> Any:
 def _on_keeping_changed(self: Any, context: bpy.types.Context | None) -> None:
     if not self.keep_looks:
         try:
-            forget_embeddings(stored_embeddings())
+            forget_embeddings(get_stored_embeddings_folder())
         except FaceBlurError as error:
             # Blender would only print an exception that is raised here.
             JOB.problems = [str(error)]
@@ -151,7 +151,7 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
         self._draw_models(layout)
 
     def _draw_folder(self, layout: bpy.types.UILayout) -> None:
-        folder = stored_analyses()
+        folder = get_stored_analyses_folder()
         row = layout.row()
         row.label(
             text=f"Stored analyses: {measure_folder(folder) / 1e3:.0f} kB in {folder}"
@@ -162,7 +162,7 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
         row.operator("faceblur.forget_thumbnails")
         layout.prop(self, "keep_looks")
         if self.keep_looks:
-            folder = stored_embeddings()
+            folder = get_stored_embeddings_folder()
             layout.label(
                 text=f"Face embeddings: {measure_folder(folder) / 1e3:.0f} kB in {folder}"
                 if folder

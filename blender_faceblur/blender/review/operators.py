@@ -16,7 +16,7 @@ from ..common.context import get_sequencer_scene, refresh_shown_sequencers
 from ..common.selection import get_active_footage, is_busy, refuse
 from ..cover.strips import get_mask
 from ..masks.changes import change_tracks, check_freehand
-from ..masks.mask import get_layer_name
+from ..masks.record import get_layer_name
 from ..preferences.properties import get_reviewer
 from .queue import PACE, count_left, find_next, find_previous, get_current, go_to, keep_verdict, read_queue
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
+from ...core.geometry import Array
 from ...core.review.queue import estimate_left
 from ...core.types import Box
 from ...reporting.progress import count, describe_time
@@ -14,7 +15,7 @@ from ..common.context import DrawHandlers, get_sequencer_scene
 from ..common.footage import compute_source_frame
 from ..common.panels import Tab, write_lines
 from ..common.selection import get_active_footage
-from ..cover.projection import Array, get_projection, get_region_projection
+from ..cover.projection import get_projection, get_region_projection
 from ..cover.strips import get_mask
 from .queue import PACE, count_left, get_current, list_entries
 

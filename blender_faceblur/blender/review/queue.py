@@ -20,8 +20,8 @@ from ...core.review.queue import SECONDS_EACH, ReviewEntry, is_shown, list_revie
 from ...core.types import FaceBlurError, TrackDocument, Verdict
 from ..common.footage import KINDS, compute_shown, find_timeline_frame
 from ..cover.strips import get_mask
-from ..masks.mask import get_document_text, get_layer_name, store_document
-from ..masks.record import MaskRecord
+from ..masks.document import get_document_text, store_document
+from ..masks.record import MaskRecord, get_layer_name
 from ..preferences.properties import get_reviewer
 
 _LONGEST_S = 60.0
@@ -214,7 +214,7 @@ def keep_verdict(mask: bpy.types.Mask, key: str, verdict: Verdict) -> None:
     if queue.document is None:
         raise FaceBlurError(f"The mask '{mask.name}' has lost its tracks document. Detect its faces again.")
     record_verdict(queue.document, key, verdict, get_reviewer())
-    store_document(mask, queue.document)
+    store_document(mask, MaskRecord.load(mask), queue.document)
     queue.entries = list_review_entries(queue.document)
     text = get_document_text(mask)
     assert text is not None

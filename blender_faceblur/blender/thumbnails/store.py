@@ -24,10 +24,10 @@ from ...core.review.queue import choose_clearest
 from ...core.types import Box, Ellipse, FaceBlurError, Track
 from ...worker.client import build_thumbnails_request, run_thumbnails
 from ...worker.protocol import Thumbnail, ThumbnailsRequest, Waiting
-from ..common.footage import frame_rate_of, get_footage
+from ..common.footage import get_footage, get_frame_rate
 from ..common.jobs import JOB, redraw
 from ..cover.strips import get_mask
-from ..masks.record import fingerprint_of
+from ..masks.record import get_fingerprint
 from ..review.queue import read_queue
 
 _SIDE = 128
@@ -159,9 +159,9 @@ def _make(
     wait_s: float | None,
 ) -> Generator[bool, None, None]:
     """A job that yields whether a thumbnail was made. It reads Blender's data now, because an undo may remove it."""
-    fingerprint, footage = fingerprint_of(mask), get_footage(strip)
+    fingerprint, footage = get_fingerprint(mask), get_footage(strip)
     request = build_thumbnails_request(
-        footage.to_source_ref(frame_rate_of(scene), fingerprint),
+        footage.to_source_ref(get_frame_rate(scene), fingerprint),
         [(frame, _to_box(ellipse)) for frame, ellipse in faces],
         _SIDE,
     )
@@ -218,7 +218,7 @@ def _list_faces(mask: bpy.types.Mask, names: list[str]) -> list[tuple[int, Ellip
 def _match(mask: bpy.types.Mask) -> dict[str, FaceThumbnail | None]:
     """The thumbnail of each track, by name; None if there is none."""
     document = read_queue(mask).document
-    portraits = _STORE.portraits.get(fingerprint_of(mask), [])
+    portraits = _STORE.portraits.get(get_fingerprint(mask), [])
     if document is None:
         return {}
     return {

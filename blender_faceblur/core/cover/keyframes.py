@@ -73,11 +73,6 @@ def simplify(track: Track, margin: float, frame_size: tuple[int, int]) -> list[K
     return keys
 
 
-def opacity_spans(track: Track) -> list[tuple[int, int]]:
-    """The half-open frame ranges in which the track's mask is opaque; everywhere else it is fully transparent."""
-    return track.covered_spans()
-
-
 def interpolate(frames: Sequence[int], values: Array, source_frame: float) -> Array:
     """The value at a frame of `values` (K x ...) that are keyed at `frames` (K, ascending), as Blender computes it.
 

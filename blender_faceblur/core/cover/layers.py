@@ -12,7 +12,7 @@ import numpy as np
 
 from ..geometry import Array
 from ..types import Ellipse, Track, TrackDocument
-from .keyframes import HANDLE, interpolate, opacity_spans, simplify
+from .keyframes import HANDLE, interpolate, simplify
 
 FEATHER_SHARE = 0.08
 """Width of the soft edge, as a share of the ellipse's shorter half axis. The whole edge lies outside the ellipse."""
@@ -71,7 +71,7 @@ def plan_layer(track: Track, margin: float, size: tuple[int, int]) -> LayerPlan:
         track.name,
         tuple(key.source_frame for key in keys),
         tuple(key.ellipse for key in keys),
-        tuple(opacity_spans(track)),
+        tuple(track.covered_spans()),
         np.stack([compute_control_points(key.ellipse) for key in keys]),
         np.array([compute_feather(key.ellipse) for key in keys]),
     )

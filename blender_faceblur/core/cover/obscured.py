@@ -6,12 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..types import Box, Ellipse
-
-Picture = NDArray[np.uint8]
-"""Height x width x 3, BGR."""
+from ..types import Box, Ellipse, Picture
 
 
 @dataclass(frozen=True, slots=True)

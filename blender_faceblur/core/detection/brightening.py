@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Picture = NDArray[np.uint8]
+from ..types import Picture
 
 
 @dataclass(frozen=True, slots=True)

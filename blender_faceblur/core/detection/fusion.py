@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..geometry import Array, areas, overlaps, roll_from_landmarks, shares_of_smaller
+from ..geometry import Array, compute_areas, compute_overlaps, compute_roll, compute_shares_of_smaller
 from ..types import Detection
 
 
@@ -62,10 +62,12 @@ def fuse_detections(detections: list[Detection]) -> list[FusedDetection]:
         return []
     boxes = np.array([d.box for d in detections], dtype=float)
     confidence = np.array([d.confidence for d in detections])
-    area = areas(boxes)
-    overlap = overlaps(boxes, boxes)
+    area = compute_areas(boxes)
+    overlap = compute_overlaps(boxes, boxes)
     ratio = np.maximum(area[:, None], area[None, :]) / np.minimum(area[:, None], area[None, :])
-    contained = (shares_of_smaller(boxes, boxes) >= FUSION.contained_share) & (ratio <= FUSION.contained_area_ratio)
+    contained = (compute_shares_of_smaller(boxes, boxes) >= FUSION.contained_share) & (
+        ratio <= FUSION.contained_area_ratio
+    )
     same = (overlap >= FUSION.same_overlap_share) | contained
     free = np.ones(len(boxes), bool)
     fused = []
@@ -88,7 +90,7 @@ def fuse_detections(detections: list[Detection]) -> list[FusedDetection]:
             FusedDetection(
                 box,
                 float(confidence[best]),
-                None if landmarks is None else roll_from_landmarks(landmarks),
+                None if landmarks is None else compute_roll(landmarks),
                 len({detections[i].detector for i in group}),
             )
         )

@@ -40,7 +40,8 @@ class DetectorUse:
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """`strong` is the confidence from which a detection can start a track; weaker ones only continue or support one.
+    """`strong_confidence` is the confidence from which a detection can start a track; weaker ones only continue
+    or support one.
 
     `meaning` is shown to the user. `most_processes` limits the memory of all processes together (measured with two at
     1080p, including the leading process: balanced 550 MB, thorough 740 MB; ensemble alone at 720p 620 MB). The models
@@ -51,7 +52,7 @@ class Preset:
     name: str
     meaning: str
     detectors: tuple[DetectorUse, ...]
-    strong: float
+    strong_confidence: float
     most_processes: int
     cover_uncertain: bool = False
     on_request: bool = False
@@ -68,7 +69,7 @@ PRESETS = (
         "fast",
         "One detector. May miss dark and blurred faces",
         (DetectorUse("yunet_2023mar", 640, 0.2),),
-        strong=0.5,
+        strong_confidence=0.5,
         most_processes=3,
         detect_every_s=0.125,
         note="The fast preset uses one detector and may miss dark and defocused faces. Balanced finds more.",
@@ -77,7 +78,7 @@ PRESETS = (
         "balanced",
         "Two detectors at every third frame and where faces move fast; optical flow tracks them in between",
         (DetectorUse("centerface", 640, 0.25, each_look=2), DetectorUse("yunet_2023mar", 960, 0.25)),
-        strong=0.5,
+        strong_confidence=0.5,
         most_processes=3,
         detect_every_s=0.125,
     ),
@@ -95,7 +96,7 @@ PRESETS = (
             DetectorUse("yunet_2023mar", 864, 0.5, each_look=2, turns=LYING_TURNS, largest=0.04),
             DetectorUse("yunet_2023mar", 960, 0.5, each_look=2, tiles=2, largest=0.03),
         ),
-        strong=0.4,
+        strong_confidence=0.4,
         most_processes=2,
         cover_uncertain=True,
     ),
@@ -110,7 +111,7 @@ PRESETS = (
             DetectorUse("haar_frontal", 1280, 0.0),
             DetectorUse("haar_profile", 1280, 0.0),
         ),
-        strong=0.4,
+        strong_confidence=0.4,
         most_processes=1,
         cover_uncertain=True,
         on_request=True,
@@ -127,7 +128,7 @@ PLATES = Preset(
         DetectorUse("lpd_yunet", 320, 0.3),
         DetectorUse("lpd_yunet", 1280, 0.4, each_look=2),
     ),
-    strong=0.4,
+    strong_confidence=0.4,
     most_processes=2,
     detect_every_s=0.125,
 )
@@ -160,7 +161,11 @@ def get_preset(name: str) -> Preset:
     if len({(use.detector, use.long_side) for use in uses}) != len(uses):
         raise FaceBlurError("A detector is listed twice at the same size. Remove one, or give it another size.")
     return Preset(
-        name, "Your own choice of detectors, at every frame", uses, strong=0.5, most_processes=2 if len(uses) < 3 else 1
+        name,
+        "Your own choice of detectors, at every frame",
+        uses,
+        strong_confidence=0.5,
+        most_processes=2 if len(uses) < 3 else 1,
     )
 
 

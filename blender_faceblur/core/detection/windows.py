@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Array, centre_of
+from ..geometry import Array, compute_centre
 from ..types import Box, Detection
 
 
@@ -45,7 +45,7 @@ def choose_windows(places: Sequence[Array], size: tuple[int, int]) -> list[tuple
             return []
         left, top = (
             int(np.clip(round(middle - side / 2), 0, length - side))
-            for middle, length in zip(centre_of(place), size, strict=True)
+            for middle, length in zip(compute_centre(place), size, strict=True)
         )
         windows.append((left, top, side))
     most = DETECTION_WINDOWS.most_area_share * size[0] * size[1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ..types import (
@@ -81,7 +81,7 @@ def sample_at(track: Track, source_frame: int) -> Sample | None:
     return track.samples[at] if found else None
 
 
-def locked_frames(track: Track) -> list[int]:
+def list_locked_frames(track: Track) -> list[int]:
     return [s.source_frame for s in track.samples if s.evidence is Evidence.LOCKED]
 
 
@@ -268,6 +268,60 @@ def rename(document: TrackDocument, old: str, new: str) -> None:
     document.review_items = [replace(d, track=new) if d.track == old else d for d in document.review_items]
 
 
+def apply_layer_edits(
+    document: TrackDocument,
+    tracks: Mapping[str, str],
+    present: Collection[str],
+    covers: Mapping[str, Mapping[int, Ellipse | None] | None],
+) -> tuple[dict[str, str | None], set[str]]:
+    """Apply to the tracks what an editor did to the layers of a mask.
+
+    `tracks` are the names of the tracks by layer, and `present` the layers that still exist. `covers` are the covers
+    (margin included) that were changed, by layer and frame: None in a frame where the layer covers nothing, and None
+    for a whole layer that is no longer an ellipse.
+
+    Returns the track of each layer for which that has changed (None if it has none any more), and the names of the
+    tracks that have new covers.
+    """
+    renamed = _sync_names(document, tracks, present)
+    tracks = {layer: track for layer, track in {**tracks, **renamed}.items() if track is not None}
+    reshaped = set()
+    for layer, frames in covers.items():
+        if layer not in tracks:
+            continue
+        track = get_track(document, tracks[layer])
+        if frames is None:
+            # Only Blender's mask tools can change such a track.
+            track.locked = True
+        else:
+            _set_covers(track, frames, document.margin)
+            reshaped.add(track.name)
+    return renamed, reshaped
+
+
+def _sync_names(document: TrackDocument, tracks: Mapping[str, str], present: Collection[str]) -> dict[str, str | None]:
+    """Delete and rename tracks as an editor deleted and renamed their layers."""
+    changed: dict[str, str | None] = {}
+    for layer, name in tracks.items():
+        is_known = any(track.name == name for track in document.tracks)
+        if layer not in present or not is_known:
+            if is_known:
+                delete(document, name)
+            changed[layer] = None
+        elif layer != name and all(layer != track.name for track in (*document.tracks, *document.uncovered)):
+            rename(document, name, layer)
+            changed[layer] = layer
+    return changed
+
+
+def _set_covers(track: Track, covers: Mapping[int, Ellipse | None], margin: float) -> None:
+    """Set the covers of some frames as locked keys, and switch the track off where they are None."""
+    shown = {frame: ellipse.scaled(1 / margin) for frame, ellipse in covers.items() if ellipse is not None}
+    _put(track, [Sample(frame, face, Evidence.LOCKED, 1.0) for frame, face in shown.items()])
+    off = {frame for start, stop in track.off for frame in range(start, stop)}
+    track.off = join_frames((off | covers.keys()) - shown.keys())
+
+
 def switch(track: Track, start: int, stop: int, on: bool) -> None:
     """Switch the track's cover on or off in the frames start..stop (half-open)."""
     frames = {frame for first, last in track.off for frame in range(first, last)}
@@ -304,7 +358,7 @@ def add_track(
 
 def replace_samples(track: Track, samples: Iterable[Sample]) -> None:
     """Insert samples into the track, without changing its locked keys."""
-    locked = set(locked_frames(track))
+    locked = set(list_locked_frames(track))
     _put(track, [s for s in samples if s.source_frame not in locked])
 
 
@@ -330,7 +384,7 @@ def exempt_tracks(document: TrackDocument) -> list[str]:
     regions = [track for track in document.uncovered if track.kind is TrackKind.NEVER]
     names = []
     for track in list(document.tracks):
-        if track.kind is not TrackKind.FACE or track.locked or locked_frames(track):
+        if track.kind is not TrackKind.FACE or track.locked or list_locked_frames(track):
             continue
         for region in regions:
             inside = sum(

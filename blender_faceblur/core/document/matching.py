@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from ..types import Track
@@ -35,3 +36,8 @@ def is_same_track(track: Track, old: Track) -> bool:
         if (there.cx - sample.ellipse.cx) ** 2 + (there.cy - sample.ellipse.cy) ** 2 > least**2:
             return False
     return bool(track.samples)
+
+
+def list_same_tracks(tracks: Iterable[Track], old: Collection[Track]) -> set[str]:
+    """The names of those tracks that are the same as one of the `old` ones."""
+    return {track.name for track in tracks if any(is_same_track(track, other) for other in old)}

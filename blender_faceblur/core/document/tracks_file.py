@@ -187,14 +187,14 @@ def from_json(text: str) -> TrackDocument:
         )
     if version < VERSION:
         migrate(content)
-    source = _to_source(_item(content, "source", dict))
+    source = _to_source(_get_item(content, "source", dict))
     frames = source.frame_count
-    margin = _number(content, "expansion", MARGINS[0], MARGINS[1])
-    tracks = [_to_track(t, frames) for t in _entries(content, "tracks", dict)]
+    margin = _parse_number(content, "expansion", MARGINS[0], MARGINS[1])
+    tracks = [_to_track(t, frames) for t in _list_entries(content, "tracks", dict)]
     for track in tracks:
         # The list that holds a track decides whether it is covered.
         track.cover()
-    aside = [_to_track(t, frames) for t in _entries(content, "uncovered", dict)]
+    aside = [_to_track(t, frames) for t in _list_entries(content, "uncovered", dict)]
     for track in aside:
         if track.status is TrackStatus.COVERED:
             track.status = TrackStatus.SUPPRESSED
@@ -202,25 +202,25 @@ def from_json(text: str) -> TrackDocument:
         raise _wrong("tracks", "holds too many samples")
     return TrackDocument(
         source,
-        _text(content, "preset"),
+        _parse_text(content, "preset"),
         margin,
         [
             ModelUse(
-                _text(m, "name"),
-                _text(m, "sha256"),
-                _whole(m, "input_long_side", 1, _MOST_SIDE),
-                _number(m, "threshold", 0, 1),
+                _parse_text(m, "name"),
+                _parse_text(m, "sha256"),
+                _parse_whole(m, "input_long_side", 1, _MOST_SIDE),
+                _parse_number(m, "threshold", 0, 1),
             )
-            for m in _entries(content, "models", dict)
+            for m in _list_entries(content, "models", dict)
         ],
-        [_to_shot(s, frames) for s in _entries(content, "shots", list)],
+        [_to_shot(s, frames) for s in _list_entries(content, "shots", list)],
         tracks,
-        [_to_review_item(d, frames) for d in _entries(content, "doubts", dict)],
-        [_checked_text(n, "notes") for n in _entries(content, "notes", str)],
+        [_to_review_item(d, frames) for d in _list_entries(content, "doubts", dict)],
+        [_check_text(n, "notes") for n in _list_entries(content, "notes", str)],
         aside,
-        [_checked_text(key, "reviewed") for key in _entries(content, "reviewed", str)],
+        [_check_text(key, "reviewed") for key in _list_entries(content, "reviewed", str)],
         _to_ranges(content, "analysed", frames) if "analysed" in content else [],
-        [_checked_text(n, "people_notes") for n in _entries(content, "people_notes", str)],
+        [_check_text(n, "people_notes") for n in _list_entries(content, "people_notes", str)],
     )
 
 
@@ -257,15 +257,15 @@ def _wrong(where: str, what: str) -> FaceBlurError:
     return FaceBlurError(f"The tracks document is damaged: '{where}' {what}.")
 
 
-def _item(content: dict[str, Any], key: str, kind: type) -> Any:
+def _get_item(content: dict[str, Any], key: str, kind: type) -> Any:
     value = content.get(key)
     if type(value) is not kind:
         raise _wrong(key, "is missing" if key not in content else "has the wrong type")
     return value
 
 
-def _entries(content: dict[str, Any], key: str, kind: type) -> list[Any]:
-    values = _item(content, key, list)
+def _list_entries(content: dict[str, Any], key: str, kind: type) -> list[Any]:
+    values = _get_item(content, key, list)
     if len(values) > _MOST_ENTRIES:
         raise _wrong(key, "is too long")
     if any(type(value) is not kind for value in values):
@@ -273,11 +273,11 @@ def _entries(content: dict[str, Any], key: str, kind: type) -> list[Any]:
     return list(values)
 
 
-def _text(content: dict[str, Any], key: str) -> str:
-    return _checked_text(_item(content, key, str), key)
+def _parse_text(content: dict[str, Any], key: str) -> str:
+    return _check_text(_get_item(content, key, str), key)
 
 
-def _checked_text(value: str, key: str) -> str:
+def _check_text(value: str, key: str) -> str:
     if len(value) > _LONGEST_TEXT:
         raise _wrong(key, "is too long")
     # A lone surrogate is valid JSON, but no file can be written with it.
@@ -289,8 +289,8 @@ def _checked_text(value: str, key: str) -> str:
 E = TypeVar("E", bound=StrEnum)
 
 
-def _choice(content: dict[str, Any], key: str, kind: type[E]) -> E:
-    value = _text(content, key)
+def _parse_choice(content: dict[str, Any], key: str, kind: type[E]) -> E:
+    value = _parse_text(content, key)
     if value not in list(kind):
         raise _wrong(key, f"is not one of {', '.join(kind)}")
     return kind(value)
@@ -298,55 +298,55 @@ def _choice(content: dict[str, Any], key: str, kind: type[E]) -> E:
 
 def _to_detail(content: dict[str, Any]) -> tuple[int, int, str]:
     detected, searched = (
-        _whole(content, name, 0, _MOST_FRAMES) if name in content else 0
+        _parse_whole(content, name, 0, _MOST_FRAMES) if name in content else 0
         for name in ("detected_frames", "searched_frames")
     )
-    return detected, searched, _text(content, "text") if "text" in content else ""
+    return detected, searched, _parse_text(content, "text") if "text" in content else ""
 
 
-def _checked(value: Any, key: str, low: float, high: float, whole: bool) -> Any:
+def _check_number(value: Any, key: str, low: float, high: float, whole: bool) -> Any:
     if type(value) not in ((int,) if whole else (int, float)) or not low <= value <= high:
         raise _wrong(key, f"is not a {'whole ' if whole else ''}number from {low} to {high}")
     return value
 
 
-def _whole(content: dict[str, Any], key: str, low: int, high: int) -> int:
-    return int(_checked(content.get(key), key, low, high, True))
+def _parse_whole(content: dict[str, Any], key: str, low: int, high: int) -> int:
+    return int(_check_number(content.get(key), key, low, high, True))
 
 
-def _number(content: dict[str, Any], key: str, low: float, high: float) -> float:
-    return float(_checked(content.get(key), key, low, high, False))
+def _parse_number(content: dict[str, Any], key: str, low: float, high: float) -> float:
+    return float(_check_number(content.get(key), key, low, high, False))
 
 
-def _fraction(content: dict[str, Any], key: str) -> Fraction:
-    pair = _item(content, key, list)
+def _parse_fraction(content: dict[str, Any], key: str) -> Fraction:
+    pair = _get_item(content, key, list)
     if len(pair) != 2:
         raise _wrong(key, "is not a pair of numbers")
-    over, under = (_checked(v, key, 1, 10**12, True) for v in pair)
+    over, under = (_check_number(v, key, 1, 10**12, True) for v in pair)
     return Fraction(over, under)
 
 
 def _to_source(content: dict[str, Any]) -> SourceInfo:
-    kind = _text(content, "kind")
+    kind = _parse_text(content, "kind")
     if kind not in ("movie", "image", "sequence"):
         raise _wrong("kind", "is neither movie nor image nor sequence")
     return SourceInfo(
-        _text(content, "file_name"),
+        _parse_text(content, "file_name"),
         kind,
-        _whole(content, "width", 1, _MOST_SIDE),
-        _whole(content, "height", 1, _MOST_SIDE),
-        _whole(content, "frame_count", 1, _MOST_FRAMES),
-        _fraction(content, "frame_rate"),
-        _text(content, "fingerprint"),
-        _fraction(content, "pixel_aspect"),
-        _item(content, "variable_rate", bool),
-        tuple(_checked_text(w, "warnings") for w in _entries(content, "warnings", str)),
+        _parse_whole(content, "width", 1, _MOST_SIDE),
+        _parse_whole(content, "height", 1, _MOST_SIDE),
+        _parse_whole(content, "frame_count", 1, _MOST_FRAMES),
+        _parse_fraction(content, "frame_rate"),
+        _parse_text(content, "fingerprint"),
+        _parse_fraction(content, "pixel_aspect"),
+        _get_item(content, "variable_rate", bool),
+        tuple(_check_text(w, "warnings") for w in _list_entries(content, "warnings", str)),
     )
 
 
 def _to_range(pair: list[Any], key: str, frames: int) -> tuple[int, int]:
-    start = _checked(pair[0], key, 0, frames - 1, True)
-    return start, _checked(pair[1], key, start + 1, frames, True)
+    start = _check_number(pair[0], key, 0, frames - 1, True)
+    return start, _check_number(pair[1], key, start + 1, frames, True)
 
 
 def _to_shot(content: list[Any], frames: int) -> Shot:
@@ -358,17 +358,17 @@ def _to_shot(content: list[Any], frames: int) -> Shot:
 
 def _to_review_item(content: dict[str, Any], frames: int) -> ReviewItem:
     start, stop = _to_range([content.get("start"), content.get("stop")], "doubts", frames)
-    values = _entries(content, "box", float) if content.get("box") else []
+    values = _list_entries(content, "box", float) if content.get("box") else []
     if len(values) != 4:
         raise _wrong("box", "is not four numbers")
-    box: Box = tuple(_checked(v, "box", -_FAR_PX, _FAR_PX, False) for v in values)
+    box: Box = tuple(_check_number(v, "box", -_FAR_PX, _FAR_PX, False) for v in values)
     return ReviewItem(
         start,
         stop,
         box,
-        _number(content, "confidence", 0, 1),
-        _choice(content, "reason", ReviewReason),
-        _text(content, "track") if "track" in content else "",
+        _parse_number(content, "confidence", 0, 1),
+        _parse_choice(content, "reason", ReviewReason),
+        _parse_text(content, "track") if "track" in content else "",
         *_to_detail(content),
     )
 
@@ -376,39 +376,39 @@ def _to_review_item(content: dict[str, Any], frames: int) -> ReviewItem:
 def _to_track(content: dict[str, Any], frame_count: int) -> Track:
     frames = [frame for span in _to_ranges(content, "spans", frame_count) for frame in range(*span)]
     columns = [
-        _column(content, "cx", len(frames), -_FAR_PX * 100, _FAR_PX * 100),
-        _column(content, "cy", len(frames), -_FAR_PX * 100, _FAR_PX * 100),
-        _column(content, "rx", len(frames), 1, _FAR_PX * 100),
-        _column(content, "ry", len(frames), 1, _FAR_PX * 100),
-        _column(content, "angle", len(frames), -10_000_000, 10_000_000),
-        _column(content, "confidence", len(frames), 0, 1000),
+        _parse_column(content, "cx", len(frames), -_FAR_PX * 100, _FAR_PX * 100),
+        _parse_column(content, "cy", len(frames), -_FAR_PX * 100, _FAR_PX * 100),
+        _parse_column(content, "rx", len(frames), 1, _FAR_PX * 100),
+        _parse_column(content, "ry", len(frames), 1, _FAR_PX * 100),
+        _parse_column(content, "angle", len(frames), -10_000_000, 10_000_000),
+        _parse_column(content, "confidence", len(frames), 0, 1000),
     ]
-    letters = _item(content, "evidence", str)
+    letters = _get_item(content, "evidence", str)
     if len(letters) != len(frames) or not set(letters) <= set(_EVIDENCE):
         raise _wrong("evidence", "does not fit the spans")
-    suppression = _item(content, "suppression", dict) if "suppression" in content else None
+    suppression = _get_item(content, "suppression", dict) if "suppression" in content else None
     return Track(
-        _text(content, "name"),
+        _parse_text(content, "name"),
         [
             Sample(
                 frame, Ellipse(cx / 100, cy / 100, rx / 100, ry / 100, angle / 10_000), _EVIDENCE[letter], sure / 1000
             )
             for frame, cx, cy, rx, ry, angle, sure, letter in zip(frames, *columns, letters, strict=True)
         ],
-        _choice(content, "kind", TrackKind) if "kind" in content else TrackKind.FACE,
-        _item(content, "locked", bool) if "locked" in content else False,
+        _parse_choice(content, "kind", TrackKind) if "kind" in content else TrackKind.FACE,
+        _get_item(content, "locked", bool) if "locked" in content else False,
         _to_ranges(content, "off", frame_count) if "off" in content else [],
-        _choice(content, "status", TrackStatus) if "status" in content else TrackStatus.COVERED,
-        Suppression(_choice(suppression, "reason", SuppressionReason), *_to_detail(suppression))
+        _parse_choice(content, "status", TrackStatus) if "status" in content else TrackStatus.COVERED,
+        Suppression(_parse_choice(suppression, "reason", SuppressionReason), *_to_detail(suppression))
         if suppression is not None
         else None,
-        *(_text(content, name) if name in content else "" for name in ("allowed_person", "never_region")),
+        *(_parse_text(content, name) if name in content else "" for name in ("allowed_person", "never_region")),
     )
 
 
 def _to_ranges(content: dict[str, Any], key: str, frame_count: int) -> list[tuple[int, int]]:
     ranges: list[tuple[int, int]] = []
-    for pair in _entries(content, key, list):
+    for pair in _list_entries(content, key, list):
         if len(pair) != 2:
             raise _wrong(key, "holds an entry that is not [start, stop]")
         start, stop = _to_range(pair, key, frame_count)
@@ -418,8 +418,8 @@ def _to_ranges(content: dict[str, Any], key: str, frame_count: int) -> list[tupl
     return ranges
 
 
-def _column(content: dict[str, Any], key: str, count: int, low: int, high: int) -> list[int]:
-    values: list[int] = _item(content, key, list)
+def _parse_column(content: dict[str, Any], key: str, count: int, low: int, high: int) -> list[int]:
+    values: list[int] = _get_item(content, key, list)
     if len(values) != count:
         raise _wrong(key, "does not fit the spans")
     if values and (set(map(type, values)) != {int} or min(values) < low or max(values) > high):

@@ -27,10 +27,10 @@ from .similarity import (
     FaceEmbedding,
     Vector,
     choose_references,
+    compute_false_accept_rate,
     compute_median_distance,
     compute_threshold,
     describe_rate,
-    false_accept_rate,
     list_coexisting_pairs,
     measure_distances,
 )
@@ -227,7 +227,7 @@ def _apply_editor(
             at = bisect_left(agreeing, other)
             start = agreeing[at - 1] + 1 - fade if at else track.samples[0].source_frame
             stop = agreeing[at] + fade if at < len(agreeing) else track.samples[-1].source_frame + 1
-            decision.clear = _without(decision.clear, start, stop)
+            decision.clear = _remove_range(decision.clear, start, stop)
             decision.review_items += _make_items(track, start, stop, ReviewReason.DIFFERENT_PERSON)
         decision.review_items = list(dict.fromkeys(decision.review_items))
     return decision
@@ -313,7 +313,7 @@ def _match(
     decision.person = person.name
     decision.distance = compute_median_distance(np.array([d for _, d in used]), [v for v, _ in used])
     decision.agreeing = sum(d <= limit + DECISIONS.agreeing_slack for _, d in used)
-    decision.rate = false_accept_rate(decision.distance, len(references))
+    decision.rate = compute_false_accept_rate(decision.distance, len(references))
     decision.why = (
         f"{decision.agreeing} of {len(track_embeddings)} crops match, at a typical distance of "
         f"{decision.distance:.2f}; {describe_rate(decision.rate)} strangers is as similar"
@@ -449,11 +449,11 @@ def _list_covered(track: Track, clear: list[tuple[int, int]], others: list[int])
 def _subtract(span: tuple[int, int], ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
     left = [span]
     for start, stop in ranges:
-        left = _without(left, start, stop)
+        left = _remove_range(left, start, stop)
     return left
 
 
-def _without(ranges: list[tuple[int, int]], start: int, stop: int) -> list[tuple[int, int]]:
+def _remove_range(ranges: list[tuple[int, int]], start: int, stop: int) -> list[tuple[int, int]]:
     """The ranges without the frames start..stop."""
     left = []
     for low, high in ranges:

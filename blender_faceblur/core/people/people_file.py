@@ -142,20 +142,20 @@ def read_decisions(path: Path) -> Decisions:
         raise FaceBlurError(f"{path.name} cannot be read as a people file: {str(error)[:200]}") from error
     if not isinstance(content, dict) or content.get("schema") != SCHEMA or content.get("version") != VERSION:
         raise FaceBlurError(f"{path.name} is not a people file of this version.")
-    others = _text(content, "others")
+    others = _parse_text(content, "others")
     if others not in ("clear", "covered"):
         raise _wrong("others")
     modes = {}
-    for person in _entries(content, "people"):
-        mode, name = _text(person, "mode"), _text(person, "name")
+    for person in _list_entries(content, "people"):
+        mode, name = _parse_text(person, "mode"), _parse_text(person, "name")
         if mode not in [m.value for m in Mode] or not name or name in modes:
             raise _wrong("people")
         modes[name] = Mode(mode)
     return Decisions(
         others == "clear",
-        _text(content, "references"),
+        _parse_text(content, "references"),
         modes,
-        [_read_assignment(entry) for entry in _entries(content, "tracks")],
+        [_read_assignment(entry) for entry in _list_entries(content, "tracks")],
     )
 
 
@@ -175,31 +175,31 @@ def _read_assignment(entry: dict[str, Any]) -> Assignment:
         or not all(isinstance(s, list) and len(s) == 2 and all(type(v) is int for v in s) for s in clear)
     ):
         raise _wrong("clear")
-    by = _text(entry, "by")
+    by = _parse_text(entry, "by")
     if by not in (EDITOR, MACHINE):
         raise _wrong("by")
     return Assignment(
-        _text(entry, "source"),
-        _text(entry, "file"),
-        _text(entry, "track"),
+        _parse_text(entry, "source"),
+        _parse_text(entry, "file"),
+        _parse_text(entry, "track"),
         place[0],
         float(place[1]),
         float(place[2]),
-        _text(entry, "person"),
+        _parse_text(entry, "person"),
         by,
         tuple((a, b) for a, b in clear),
-        _text(entry, "why"),
+        _parse_text(entry, "why"),
     )
 
 
-def _entries(content: dict[str, Any], key: str) -> list[dict[str, Any]]:
+def _list_entries(content: dict[str, Any], key: str) -> list[dict[str, Any]]:
     values = content.get(key)
     if not isinstance(values, list) or len(values) > _MOST_ENTRIES or not all(isinstance(v, dict) for v in values):
         raise _wrong(key)
     return values
 
 
-def _text(content: dict[str, Any], key: str) -> str:
+def _parse_text(content: dict[str, Any], key: str) -> str:
     value = content.get(key)
     # JSON can hold halves of surrogate pairs, which cannot be written again.
     if not isinstance(value, str) or len(value) > _LONGEST_TEXT or value.encode("utf-8", "ignore").decode() != value:

@@ -167,7 +167,7 @@ def compute_clarity(vector: Vector) -> float:
     return float(np.clip((away - least) / (SIMILARITY.informative_distance - least), 0, 1))
 
 
-def false_accept_rate(distance: float, references: int = 1) -> float:
+def compute_false_accept_rate(distance: float, references: int = 1) -> float:
     """How often (0..1) a stranger is this near to one of `references` references; never less than the smallest measured
     share."""
     distances = [row.distance for row in STRANGER_DISTANCES]

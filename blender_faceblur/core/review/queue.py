@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from statistics import median
 
-from ..document.editing import sample_at
 from ..tracking.review_items import make_review_item
 from ..types import (
     Box,
@@ -213,13 +212,13 @@ def _to_entry(
     kind = _KINDS.get(item.reason, _OTHER)
     source = document.source
     size = (source.width, source.height)
-    own: list[Sample] = [] if track is None else _between(track, item.start, item.stop)
+    own: list[Sample] = [] if track is None else _list_samples(track, item.start, item.stop)
     risk, frame, after = kind.risk, (item.start + item.stop - 1) // 2, 0
     if item.reason is ReviewReason.ENDS:
         frame = min(item.stop, source.frame_count - 1)
     elif item.reason is ReviewReason.BEGINS:
         frame = max(item.start - 1, 0)
-        after = _frames_after_cut(document, item.start)
+        after = _count_frames_after_cut(document, item.start)
         if after:
             risk = REVIEW_QUEUE.after_cut_risk
     elif own and item.reason in _WHOLE:
@@ -270,13 +269,13 @@ def _find_track_at(document: TrackDocument, item: ReviewItem) -> Track | None:
     """The covered track at the place of an item whose own track is gone, perhaps because it was merged."""
     x1, y1, x2, y2 = item.box
     for track in document.tracks:
-        sample = sample_at(track, (item.start + item.stop - 1) // 2)
-        if sample is not None and x1 <= sample.ellipse.cx <= x2 and y1 <= sample.ellipse.cy <= y2:
+        middle = (item.start + item.stop - 1) // 2
+        if any(x1 <= s.ellipse.cx <= x2 and y1 <= s.ellipse.cy <= y2 for s in _list_samples(track, middle, middle + 1)):
             return track
     return None
 
 
-def _between(track: Track, start: int, stop: int) -> list[Sample]:
+def _list_samples(track: Track, start: int, stop: int) -> list[Sample]:
     first, last = (bisect_left(track.samples, frame, key=lambda s: s.source_frame) for frame in (start, stop))
     return track.samples[first:last]
 
@@ -301,7 +300,7 @@ def _make_suppressed_item(track: Track) -> ReviewItem:
     )
 
 
-def _frames_after_cut(document: TrackDocument, frame: int) -> int:
+def _count_frames_after_cut(document: TrackDocument, frame: int) -> int:
     """The number of frames since a cut that was shortly before; 0 where there was none."""
     soon = round(REVIEW_QUEUE.after_cut_s * float(document.source.frame_rate))
     return next(
@@ -317,11 +316,11 @@ def _frames_after_cut(document: TrackDocument, frame: int) -> int:
 def _compute_size(own: list[Sample], box: Box) -> float:
     """The size of a face in pixels, as the side of a square of the same area."""
     if own:
-        return median(_side(s.ellipse) for s in own)
+        return median(_compute_side(s.ellipse) for s in own)
     return float((max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0)) ** 0.5)
 
 
-def _side(ellipse: Ellipse) -> float:
+def _compute_side(ellipse: Ellipse) -> float:
     return float(2 * (ellipse.rx * ellipse.ry) ** 0.5)
 
 

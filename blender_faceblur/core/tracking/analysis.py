@@ -22,7 +22,7 @@ from ..types import Detection, ModelUse, ReviewItem, ReviewReason, SourceInfo, T
 from .appearance import describe_appearance
 from .linking import link_tracks
 from .observations import ObservationTable, Segment
-from .optical_flow import flow_boxes
+from .optical_flow import track_boxes
 from .shots import THUMBNAIL, CutDetector, build_shots, drop_rapid_cuts
 from .tracker import FrameRecord, Tracker
 
@@ -75,7 +75,7 @@ def analyse_frames(
     frame_size: tuple[int, int],
     frame_rate: float,
     detectors: Sequence[tuple[Detector, DetectorUse]],
-    strong: float,
+    strong_confidence: float,
     upright_turn: int = 0,
     stride: int = 1,
 ) -> Iterator[FrameRecord]:
@@ -86,7 +86,7 @@ def analyse_frames(
     on the first frame, on each multiple of `stride`, and after cuts; in between, optical flow tracks the faces. When it
     loses one, or becomes unreliable, the detectors search around the expected position.
     """
-    return _FrameAnalyser(frame_size, frame_rate, detectors, strong, upright_turn, stride).run(frames)
+    return _FrameAnalyser(frame_size, frame_rate, detectors, strong_confidence, upright_turn, stride).run(frames)
 
 
 class _FrameAnalyser:
@@ -97,7 +97,7 @@ class _FrameAnalyser:
         frame_size: tuple[int, int],
         frame_rate: float,
         detectors: Sequence[tuple[Detector, DetectorUse]],
-        strong: float,
+        strong_confidence: float,
         upright_turn: int,
         stride: int,
     ) -> None:
@@ -118,7 +118,7 @@ class _FrameAnalyser:
         )
         self._stride = stride
         self._describe_every = stride * max(1, round(FRAME_ANALYSIS.describe_every_s * frame_rate / stride))
-        self._tracker = Tracker(frame_rate, strong, self._compute_flow, stride)
+        self._tracker = Tracker(frame_rate, strong_confidence, self._compute_flow, stride)
         self._cuts = CutDetector(frame_rate)
         self._averager = Averager()
         self._frame: _PreparedFrame | None = None
@@ -190,7 +190,7 @@ class _FrameAnalyser:
     def _compute_flow(
         self, before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: list[Array]
     ) -> list[Array | None]:
-        flowed = flow_boxes(before, after, [box * self._to_flow for box in boxes])
+        flowed = track_boxes(before, after, [box * self._to_flow for box in boxes])
         return [None if box is None else box / self._to_flow for box in flowed]
 
 
@@ -285,9 +285,9 @@ def build_document(
         source.frame_count,
         (source.width, source.height),
         rate,
-        preset.strong,
+        preset.strong_confidence,
         preset.cover_uncertain,
-        several=len({model.name for model in models}) > 1,
+        has_several_detectors=len({model.name for model in models}) > 1,
     )
     whole = (0.0, 0.0, float(source.width), float(source.height))
     gradual = [

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Array, areas
+from ..geometry import Array, compute_areas
 from ..types import Ellipse, Evidence, Sample
 from .observations import Trajectory
 from .smoothing import fill_rolls, smooth_ellipses
@@ -63,7 +63,7 @@ def split_at_gaps(trajectory: Trajectory, cuts: list[int], longest: int) -> list
     """Split a trajectory at cuts and at gaps of more than `longest` frames, in which nothing is covered."""
     shot = np.searchsorted(cuts, trajectory.frames, side="right")
     apart = (np.diff(shot) > 0) | (np.diff(trajectory.frames) > longest + 1)
-    return [trajectory.part(rows) for rows in np.split(np.arange(len(shot)), np.nonzero(apart)[0] + 1)]
+    return [trajectory.select(rows) for rows in np.split(np.arange(len(shot)), np.nonzero(apart)[0] + 1)]
 
 
 def fill_trajectory(
@@ -143,7 +143,7 @@ def _grow_moving(boxes: Array) -> Array:
     if len(boxes) < 2:
         return boxes
     step = np.abs(np.gradient((boxes[:, :2] + boxes[:, 2:]) / 2, axis=0))
-    slow = FILLING.slow_sizes * np.sqrt(areas(boxes))
+    slow = FILLING.slow_sizes * np.sqrt(compute_areas(boxes))
     growth = FILLING.motion_growth_share * np.maximum(step - slow[:, None], 0.0)
     return np.concatenate([boxes[:, :2] - growth, boxes[:, 2:] + growth], axis=1)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..document.naming import name_track
-from ..geometry import Array, areas, centre_of, overlaps, shares_of_smaller, size_of
+from ..geometry import Array, compute_areas, compute_centre, compute_overlaps, compute_shares_of_smaller, compute_size
 from ..types import ReviewItem, ReviewReason, Sample, Suppression, SuppressionReason, Track, TrackKind, TrackStatus
 from .appearance import is_similar_appearance
 from .filling import FILLING, fill_trajectory, split_at_gaps
@@ -128,19 +128,19 @@ def link_tracks(
     frame_count: int,
     frame_size: tuple[int, int],
     frame_rate: float,
-    strong: float,
+    strong_confidence: float,
     cover_uncertain: bool,
-    several: bool,
+    has_several_detectors: bool,
 ) -> LinkedTracks:
     """Link all observations into tracks over frames 0..frame_count, with their review items.
 
-    `strong`: see `settings.Preset`. `several`: whether more than one detector ran.
+    `strong_confidence`: see `settings.Preset`.
     """
     cuts = drop_rapid_cuts(table.cuts, frame_rate)
-    trajectories = _join_segments(table.trajectories())
+    trajectories = _join_segments(table.build_trajectories())
     trajectories = _join_met(trajectories, table.joins)
     trajectories = _join_fragments(trajectories, cuts, frame_rate)
-    if several:
+    if has_several_detectors:
         carried = round(LINKING.single_detector_carry_s * frame_rate)
         trajectories = [
             _trim_ends(trajectory, carried) if _is_single_detector(trajectory, frame_size) else trajectory
@@ -153,12 +153,12 @@ def link_tracks(
     covered: list[tuple[Track, Trajectory, Suppression | None]] = []
     aside: list[tuple[Track, Trajectory, Suppression | None]] = []
     reasons = [
-        (_explain_rarely_detected(trajectory, frame_size, detected_frames) if several else None)
-        or _explain_low_confidence(trajectory, strong, frame_size, detected_frames, single=frame_count == 1)
+        (_explain_rarely_detected(trajectory, frame_size, detected_frames) if has_several_detectors else None)
+        or _explain_low_confidence(trajectory, strong_confidence, frame_size, detected_frames, single=frame_count == 1)
         for trajectory in trajectories
     ]
     suppressed = [
-        bool(reason) and not (cover_uncertain and _is_likely(trajectory, strong, frame_size))
+        bool(reason) and not (cover_uncertain and _is_likely(trajectory, strong_confidence, frame_size))
         for trajectory, reason in zip(trajectories, reasons, strict=True)
     ]
     for trajectory, reason, is_suppressed in _drop_contained(list(zip(trajectories, reasons, suppressed, strict=True))):
@@ -190,7 +190,7 @@ def link_tracks(
                     frame_count,
                     frame_size,
                     frame_rate,
-                    detected_frames if several else detected_frames[:0],
+                    detected_frames if has_several_detectors else detected_frames[:0],
                 )
     linked.tracks, linked.uncovered = [track for track, *_ in covered], [track for track, *_ in aside]
     linked.review_items.sort(key=lambda d: d.start)
@@ -206,7 +206,7 @@ def _join_segments(trajectories: list[Trajectory]) -> list[Trajectory]:
         common, one, two = np.intersect1d(edge[i].frames, edge[j].frames, return_indices=True)
         if not len(common) or not (edge[i].owned[one] ^ edge[j].owned[two]).any():
             continue
-        overlap = np.diagonal(overlaps(edge[i].boxes[one], edge[j].boxes[two])).mean()
+        overlap = np.diagonal(compute_overlaps(edge[i].boxes[one], edge[j].boxes[two])).mean()
         if overlap > LINKING.same_face_overlap_share:
             pairs.append((len(common) * float(overlap), i, j))
     # A trajectory between two others may be joined on both sides, but only once on each.
@@ -220,7 +220,7 @@ def _join_segments(trajectories: list[Trajectory]) -> list[Trajectory]:
         used |= {(i, side), (j, 1 - side)}
         a, b = home[i], home[j]
         if a != b:
-            merged[a] = merged[a].joined(merged.pop(b))
+            merged[a] = merged[a].join(merged.pop(b))
             home = [a if h == b else h for h in home]
     # A face that a process saw only outside its own frames is reported by the neighbouring process.
     outer = [p for p in merged.values() if p.owned.any()]
@@ -237,7 +237,7 @@ def _join_met(trajectories: list[Trajectory], joins: list[tuple[int, int]]) -> l
         both = np.intersect1d(one.frames[one.is_detected()], two.frames[two.is_detected()])
         if len(both) > 1:
             continue
-        whole = one.joined(two)
+        whole = one.join(two)
         for number in whole.numbers:
             place[number] = whole
     unique = {id(p): p for p in place.values()}
@@ -262,9 +262,9 @@ def _join_fragments(trajectories: list[Trajectory], cuts: list[int], frame_rate:
             last = int(earlier.frames[-1])
             if last >= start or bisect_right(cuts, last) != bisect_right(cuts, start):
                 continue
-            size, new_size = size_of(earlier.boxes[-1]), size_of(trajectory.boxes[0])
+            size, new_size = compute_size(earlier.boxes[-1]), compute_size(trajectory.boxes[0])
             ratio = max(new_size / size, size / new_size)
-            away = np.subtract(centre_of(trajectory.boxes[0]), centre_of(earlier.boxes[-1]))
+            away = np.subtract(compute_centre(trajectory.boxes[0]), compute_centre(earlier.boxes[-1]))
             long = start - last > soon
             distance = float(np.hypot(*away)) / size
             if long:
@@ -283,7 +283,7 @@ def _join_fragments(trajectories: list[Trajectory], cuts: list[int], frame_rate:
         if best is None:
             open_trajectories.append(trajectory)
         else:
-            open_trajectories[best[2]] = open_trajectories[best[2]].joined(trajectory)
+            open_trajectories[best[2]] = open_trajectories[best[2]].join(trajectory)
     return sorted(done + open_trajectories, key=lambda p: (p.frames[0], p.boxes[0, 0]))
 
 
@@ -299,13 +299,14 @@ def _compute_speed(trajectory: Trajectory, frame_rate: float) -> Array:
 
 def _is_single_detector(trajectory: Trajectory, frame_size: tuple[int, int]) -> bool:
     """Whether only one detector ever found a trajectory that is large enough for others to find it too."""
-    return bool(trajectory.votes.max() <= 1 and trajectory.size() >= LINKING.single_detector_share * min(frame_size))
+    least = LINKING.single_detector_share * min(frame_size)
+    return bool(trajectory.votes.max() <= 1 and trajectory.compute_size() >= least)
 
 
 def _trim_ends(trajectory: Trajectory, frames: int) -> Trajectory:
     """Cut a trajectory that many frames before its first and after its last detection."""
     seen = trajectory.frames[trajectory.is_detected()]
-    return trajectory.part((trajectory.frames >= seen[0] - frames) & (trajectory.frames <= seen[-1] + frames))
+    return trajectory.select((trajectory.frames >= seen[0] - frames) & (trajectory.frames <= seen[-1] + frames))
 
 
 def _explain_rarely_detected(
@@ -333,7 +334,11 @@ def _compute_detection_share(trajectory: Trajectory, detected_frames: NDArray[np
 
 
 def _explain_low_confidence(
-    trajectory: Trajectory, strong: float, frame_size: tuple[int, int], detected_frames: NDArray[np.int_], single: bool
+    trajectory: Trajectory,
+    strong_confidence: float,
+    frame_size: tuple[int, int],
+    detected_frames: NDArray[np.int_],
+    single: bool,
 ) -> Suppression | None:
     """Why a trajectory is too weak to be covered; None if it is not.
 
@@ -341,14 +346,15 @@ def _explain_low_confidence(
     """
     found = trajectory.is_detected()
     confidence = trajectory.confidence[found]
-    strong_count = int(((confidence >= strong) | (trajectory.votes[found] > 1)).sum())
+    strong_count = int(((confidence >= strong_confidence) | (trajectory.votes[found] > 1)).sum())
     if single and confidence.max() >= LINKING.single_picture_confidence:
         return None
     if strong_count >= LINKING.sure_detections or confidence.max() >= LINKING.sure_confidence:
         return None
     seen = trajectory.frames[found]
     # Small faces often get low confidence; a large one that never gets more is mostly foliage or cloth.
-    enough = LINKING.sustained_confidence + LINKING.sustained_confidence_per_size * trajectory.size() / min(frame_size)
+    size = trajectory.compute_size() / min(frame_size)
+    enough = LINKING.sustained_confidence + LINKING.sustained_confidence_per_size * size
     searched, share = _compute_detection_share(trajectory, detected_frames)
     span = int(seen[-1] - seen[0]) + 1
     # If the detectors ran on only some frames, fewer detections stand for the same duration.
@@ -361,16 +367,16 @@ def _explain_low_confidence(
     return Suppression(SuppressionReason.LOW_CONFIDENCE, len(confidence))
 
 
-def _is_likely(trajectory: Trajectory, strong: float, frame_size: tuple[int, int]) -> bool:
+def _is_likely(trajectory: Trajectory, strong_confidence: float, frame_size: tuple[int, int]) -> bool:
     """Whether presets that cover uncertain faces cover a weak trajectory.
 
     A large one needs a strong detection or two detectors that agree: small faces often get low confidence, but so do
     cloth and foliage that look like large faces.
     """
     return bool(
-        trajectory.size() < LINKING.likely_share * min(frame_size)
+        trajectory.compute_size() < LINKING.likely_share * min(frame_size)
         or trajectory.votes.max() > 1
-        or trajectory.confidence[trajectory.is_detected()].max() >= strong
+        or trajectory.confidence[trajectory.is_detected()].max() >= strong_confidence
     )
 
 
@@ -398,9 +404,9 @@ def _drop_contained(
             common, one, two = np.intersect1d(trajectory.frames, other.frames, return_indices=True)
             if other_is_suppressed or len(common) < len(trajectory.frames):
                 continue
-            share = np.diagonal(shares_of_smaller(trajectory.boxes[one], other.boxes[two]))
+            share = np.diagonal(compute_shares_of_smaller(trajectory.boxes[one], other.boxes[two]))
             if (share >= LINKING.contained_share).all() and (
-                areas(trajectory.boxes[one]) <= areas(other.boxes[two])
+                compute_areas(trajectory.boxes[one]) <= compute_areas(other.boxes[two])
             ).all():
                 break
         else:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Array, areas
+from ..geometry import Array, compute_areas
 from .tracker import FrameRecord
 
 Appearance = tuple[int, bytes]
@@ -57,16 +57,16 @@ class ObservationTable:
                 self.detected_frames.add(record.source_frame)
         for observation in record.observations:
             self._frames.append(record.source_frame)
-            self._tracklets.append(self._global(segment, observation.tracklet))
+            self._tracklets.append(self._number(segment, observation.tracklet))
             roll = float("nan") if observation.roll is None else observation.roll
             self._numbers.extend((*observation.box.tolist(), observation.confidence, roll, observation.votes))
             if observation.appearance and own.start <= record.source_frame < own.stop:
                 appearances = self._appearances.setdefault(self._tracklets[-1], [])
                 appearances[1:] = [(record.source_frame, observation.appearance)]
         for first, second in record.joins:
-            self.joins.append((self._global(segment, first), self._global(segment, second)))
+            self.joins.append((self._number(segment, first), self._number(segment, second)))
 
-    def _global(self, segment: int, tracklet: int) -> int:
+    def _number(self, segment: int, tracklet: int) -> int:
         return tracklet * len(self.segments) + segment
 
     @property
@@ -74,11 +74,11 @@ class ObservationTable:
         """How many frames the segments own."""
         return sum(s.stop - s.start for s in self.segments)
 
-    def missing(self) -> int:
+    def count_missing(self) -> int:
         """How many owned frames have not been added."""
         return self.frame_count - sum(self._received)
 
-    def trajectories(self) -> list[Trajectory]:
+    def build_trajectories(self) -> list[Trajectory]:
         """One trajectory per tracklet, in order of first frame."""
         frames = np.frombuffer(self._frames, np.int32) if self._frames else np.zeros(0, np.int32)
         numbers = np.frombuffer(self._numbers, np.float32).reshape(-1, 7) if self._frames else np.zeros((0, 7))
@@ -126,7 +126,7 @@ class Trajectory:
     owned: NDArray[np.bool_]
     appearances: list[Appearance] = field(default_factory=list)
 
-    def joined(self, other: Trajectory) -> Trajectory:
+    def join(self, other: Trajectory) -> Trajectory:
         """Both together. At a common frame an owned observation wins, then a detected one, then the more confident."""
         frames = np.concatenate([self.frames, other.frames])
         owned = np.concatenate([self.owned, other.owned])
@@ -146,7 +146,7 @@ class Trajectory:
             appearances[:1] + appearances[1:][-1:],
         )
 
-    def part(self, rows: NDArray[np.int_] | NDArray[np.bool_]) -> Trajectory:
+    def select(self, rows: NDArray[np.int_] | NDArray[np.bool_]) -> Trajectory:
         """Some of its observations, by index or by mask."""
         return Trajectory(
             self.numbers,
@@ -162,6 +162,6 @@ class Trajectory:
     def is_detected(self) -> NDArray[np.bool_]:
         return self.votes > 0
 
-    def size(self) -> float:
+    def compute_size(self) -> float:
         """The median size where it was detected: the square root of the box's area, in pixels."""
-        return float(np.median(np.sqrt(areas(self.boxes[self.is_detected()]))))
+        return float(np.median(np.sqrt(compute_areas(self.boxes[self.is_detected()]))))

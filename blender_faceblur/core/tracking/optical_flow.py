@@ -49,7 +49,7 @@ class OpticalFlowSettings:
 OPTICAL_FLOW = OpticalFlowSettings()
 
 
-def _grid_points(box: Array, width: int, height: int) -> NDArray[np.float32]:
+def _list_grid_points(box: Array, width: int, height: int) -> NDArray[np.float32]:
     """Points (K x 2) of the grid over the inner part of the box that lie in the picture."""
     edge = OPTICAL_FLOW.grid_edge_share
     steps = np.linspace(edge, 1 - edge, OPTICAL_FLOW.grid_points)
@@ -60,7 +60,7 @@ def _grid_points(box: Array, width: int, height: int) -> NDArray[np.float32]:
     return points[inside].astype(np.float32)
 
 
-def flow_boxes(before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: list[Array]) -> list[Array | None]:
+def track_boxes(before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: list[Array]) -> list[Array | None]:
     """The position in `after` of each box in the grey picture `before`; None if the flow is unreliable.
 
     Boxes are in pixels of the pictures (both H x W), which may be given in either order of time.
@@ -68,7 +68,7 @@ def flow_boxes(before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: list[
     import cv2
 
     height, width = before.shape
-    grids = [_grid_points(box, width, height) for box in boxes]
+    grids = [_list_grid_points(box, width, height) for box in boxes]
     if not any(len(grid) >= OPTICAL_FLOW.least_points for grid in grids):
         return [None] * len(boxes)
     start = np.concatenate(grids)[:, None]

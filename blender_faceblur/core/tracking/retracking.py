@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..document.editing import blend
 from ..geometry import Array
 from ..types import Ellipse, Evidence, Sample
-from .optical_flow import flow_boxes
+from .optical_flow import track_boxes
 
 Pictures = Callable[[int, int], Iterable[tuple[int, NDArray[np.uint8]]]]
 """Grey pictures of frames start..stop, in order, all of one size."""
@@ -117,7 +117,7 @@ def _track_step(
     before: NDArray[np.uint8], after: NDArray[np.uint8], ellipse: Ellipse, scale: float, frame_size: tuple[int, int]
 ) -> Ellipse | None:
     box = np.array([ellipse.cx - ellipse.rx, ellipse.cy - ellipse.ry, ellipse.cx + ellipse.rx, ellipse.cy + ellipse.ry])
-    moved = flow_boxes(before, after, [box * scale])[0]
+    moved = track_boxes(before, after, [box * scale])[0]
     if moved is None:
         return None
     box = moved / scale

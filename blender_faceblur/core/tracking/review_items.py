@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import areas
+from ..geometry import compute_areas
 from ..types import Evidence, ReviewItem, ReviewReason, Sample, Track
 from .observations import Trajectory
 
@@ -96,7 +96,7 @@ def find_review_items(
     if (
         len(detected_frames)
         and trajectory.votes.max() == 1
-        and trajectory.size() > REVIEW_RULES.large_share * min(frame_size)
+        and trajectory.compute_size() > REVIEW_RULES.large_share * min(frame_size)
     ):
         items.append(make_item(track.samples, ReviewReason.SINGLE_DETECTOR))
     least = max(3, REVIEW_RULES.fast_s * frame_rate)
@@ -175,7 +175,7 @@ def _find_jumps(trajectory: Trajectory, cuts: list[int], apart: float) -> list[t
     A jump less than `apart` frames after another belongs to it.
     """
     frames, middles = trajectory.frames, (trajectory.boxes[:, :2] + trajectory.boxes[:, 2:]) / 2
-    sizes = np.sqrt(areas(trajectory.boxes))
+    sizes = np.sqrt(compute_areas(trajectory.boxes))
     shots = np.searchsorted(cuts, frames, "right")
     joined = (frames[2:] == frames[:-2] + 2) & (shots[2:] == shots[:-2])
     away = np.hypot(*(middles[1:-1] - (middles[:-2] + middles[2:]) / 2).T) / sizes[1:-1]

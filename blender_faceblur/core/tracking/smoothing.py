@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from ..geometry import Array, ellipses_in_boxes, grow_to_contain
+from ..geometry import Array, fit_ellipses, grow_to_contain
 from .sparse import Bounds, choose_keys, compute_centres, compute_reaches, lead_out
 
 
@@ -48,13 +48,13 @@ class SmoothingSettings:
 SMOOTHING = SmoothingSettings()
 
 
-def _gaussian(sigma: float) -> Array:
+def _compute_gaussian(sigma: float) -> Array:
     reach = max(1, round(2 * sigma))
     kernel: Array = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-6)) ** 2)
     return np.asarray(kernel / kernel.sum())
 
 
-def _averaged(values: Array, kernel: Array, keep_trend: bool = False) -> Array:
+def _average(values: Array, kernel: Array, keep_trend: bool = False) -> Array:
     """`values` averaged with a kernel; `keep_trend` continues a steady motion beyond both ends, so that they do not
     lag."""
     reach = len(kernel) // 2
@@ -62,7 +62,7 @@ def _averaged(values: Array, kernel: Array, keep_trend: bool = False) -> Array:
     return sliding_window_view(padded, len(kernel)) @ kernel
 
 
-def _raised(values: Array, kernel: Array) -> Array:
+def _raise_to_maxima(values: Array, kernel: Array) -> Array:
     """A smooth curve that is nowhere below `values`: the mean of the maxima of all windows that contain a point."""
     reach = len(kernel) // 2
     padded = np.pad(values, 2 * reach, mode="edge")
@@ -77,10 +77,10 @@ def fill_rolls(rolls: Array, confidence: Array, frame_rate: float) -> Array:
         return np.zeros(len(rolls))
     weight = np.where(known, confidence, 0.0)
     doubled = np.where(known, 2 * rolls, 0.0)
-    kernel = _gaussian(SMOOTHING.roll_s * frame_rate)
-    sine = _averaged(weight * np.sin(doubled), kernel)
-    cosine = _averaged(weight * np.cos(doubled), kernel)
-    near = _averaged(weight, kernel) > 1e-9
+    kernel = _compute_gaussian(SMOOTHING.roll_s * frame_rate)
+    sine = _average(weight * np.sin(doubled), kernel)
+    cosine = _average(weight * np.cos(doubled), kernel)
+    near = _average(weight, kernel) > 1e-9
     at = np.nonzero(near)[0]
     angle = np.unwrap(np.arctan2(sine[at], cosine[at])) / 2
     return np.interp(np.arange(len(rolls)), at, angle)
@@ -92,7 +92,7 @@ def smooth_ellipses(boxes: Array, rolls: Array, frame_size: tuple[int, int], fra
     Each contains the ellipse in its own frame's box. They move linearly between as few keys as that allows, so that an
     editor corrects keys rather than noise.
     """
-    raw = ellipses_in_boxes(boxes, rolls)
+    raw = fit_ellipses(boxes, rolls)
     if len(raw) < 3:
         return raw
     # Half a turn leaves an ellipse unchanged, but interpolation must not rotate it by half a turn.
@@ -102,7 +102,7 @@ def smooth_ellipses(boxes: Array, rolls: Array, frame_size: tuple[int, int], fra
     room = np.maximum(
         np.minimum(SMOOTHING.room_share * height, SMOOTHING.most_room_share * min(frame_size)), SMOOTHING.least_room_px
     )
-    calm = _calm(smooth, _gaussian(SMOOTHING.calm_s * frame_rate))
+    calm = _smooth_calmly(smooth, _compute_gaussian(SMOOTHING.calm_s * frame_rate))
     wider = np.zeros_like(smooth)
     wider[:, 2:4] = SMOOTHING.candidate_room_share * room[:, None]
     # A tight candidate for straight motion, and wider ones that lead out of turns.
@@ -122,17 +122,17 @@ def smooth_ellipses(boxes: Array, rolls: Array, frame_size: tuple[int, int], fra
 
 
 def _smooth_tightly(raw: Array, frame_rate: float) -> Array:
-    kernel = _gaussian(SMOOTHING.place_s * frame_rate)
-    smooth = _calm(raw, kernel)
+    kernel = _compute_gaussian(SMOOTHING.place_s * frame_rate)
+    smooth = _smooth_calmly(raw, kernel)
     smooth[:, 4] = raw[:, 4]
     # What each frame lacks, as one margin for both semi-axes, spread smoothly over its neighbours.
-    margin = _raised(grow_to_contain(smooth, raw)[:, 2] - smooth[:, 2], kernel)
+    margin = _raise_to_maxima(grow_to_contain(smooth, raw)[:, 2] - smooth[:, 2], kernel)
     smooth[:, 2:4] += margin[:, None]
     return grow_to_contain(smooth, raw)
 
 
-def _calm(ellipses: Array, kernel: Array) -> Array:
-    calm = np.stack([_averaged(ellipses[:, i], kernel, keep_trend=True) for i in range(5)], axis=1)
+def _smooth_calmly(ellipses: Array, kernel: Array) -> Array:
+    calm = np.stack([_average(ellipses[:, i], kernel, keep_trend=True) for i in range(5)], axis=1)
     # A trend continued beyond an end can fall below zero.
     calm[:, 2:4] = np.maximum(calm[:, 2:4], ellipses[:, 2:4] / 2)
     return calm

@@ -109,7 +109,7 @@ class _Chooser:
     def __init__(self, candidates: list[Array], bounds: Bounds) -> None:
         self._candidates, self._bounds = candidates, bounds
         self._last = len(candidates[0]) - 1
-        self._maps = [_maps(c) for c in candidates]
+        self._maps = [_compute_maps(c) for c in candidates]
         everywhere = slice(0, self._last + 1)
         self._usable = [bounds.contain(everywhere, m[:, 0], np.hypot(m[:, 1], m[:, 2])).tolist() for m in self._maps]
         # The length of the previous stretch in frames: the next one is likely to be similar.
@@ -123,7 +123,7 @@ class _Chooser:
             best = (begin, 0, starts[0])
             for start in starts:
                 for candidate in range(len(self._maps)):
-                    end = self._reach_from(begin, start, candidate, best[0])
+                    end = self._find_farthest(begin, start, candidate, best[0])
                     if end > best[0]:
                         best = (end, candidate, start)
             if best[0] == begin:
@@ -135,7 +135,7 @@ class _Chooser:
             self._guess = max(2, (best[0] - begin) // 2)
         return frames, np.array([self._candidates[c][f] for f, c in zip(frames, chosen, strict=True)])
 
-    def _reach_from(self, begin: int, start: int, candidate: int, beaten: int) -> int:
+    def _find_farthest(self, begin: int, start: int, candidate: int, beaten: int) -> int:
         """The farthest frame at which the candidate can be keyed next; at most `beaten` if it does not reach
         farther."""
         low = max(begin, beaten)
@@ -175,7 +175,7 @@ class _Chooser:
         )
 
 
-def _maps(ellipses: Array) -> Array:
+def _compute_maps(ellipses: Array) -> Array:
     """c . u and both components of A^T u: N x 3 x D, all linear in time between two keys."""
     turn = _ANGLES[None, :] - ellipses[:, 4:5]
     return np.stack(

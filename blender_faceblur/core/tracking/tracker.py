@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..detection.fusion import FusedDetection
-from ..geometry import Array, centre_of, overlaps, shares_of_smaller, size_of
+from ..geometry import Array, compute_centre, compute_overlaps, compute_shares_of_smaller, compute_size
+from ..types import Picture
 
-Picture = NDArray[np.uint8]
 Flow = Callable[[Picture, Picture, list[Array]], list[Array | None]]
 """Takes two grey pictures (H x W) and boxes in the first; returns the boxes in the second, None for lost ones."""
 
@@ -135,7 +134,7 @@ class _Tracklet:
     carried: bool = True
     """False while the tracklet waits, invisible, to be detected again."""
 
-    def predicted(self) -> Array:
+    def predict(self) -> Array:
         return self.box + np.tile(self.drift, 2)
 
 
@@ -147,10 +146,10 @@ def _blend_drift(before: Array, step: Array) -> Array:
 class Tracker:
     """Takes frames in order by `step` and returns their records about a second later; `finish` returns the rest."""
 
-    def __init__(self, frame_rate: float, strong: float, flow: Flow, stride: int = 1) -> None:
-        """`strong` is the confidence from which one detection is trusted. Detectors run at least on every `stride`th
-        frame."""
-        self._strong = strong
+    def __init__(self, frame_rate: float, strong_confidence: float, flow: Flow, stride: int = 1) -> None:
+        """`strong_confidence` is the confidence from which one detection is trusted. Detectors run at least on every
+        `stride`th frame."""
+        self._strong_confidence = strong_confidence
         self._flow = flow
         self._unproven_carry = max(3, round(TRACKING.carry_unproven_s * frame_rate), 2 * stride)
         self._low_confidence_carry = max(3, round(TRACKING.carry_low_confidence_s * frame_rate))
@@ -167,7 +166,7 @@ class Tracker:
         self._count = 0
 
     @staticmethod
-    def reach_frames(frame_rate: float) -> int:
+    def compute_reach(frame_rate: float) -> int:
         """How many frames before and after a range must be processed to get the same records as from all frames."""
         return max(4, round(TRACKING.carry_s * frame_rate)) + 1
 
@@ -202,7 +201,7 @@ class Tracker:
                 for c in self._tracklets
                 if c.carried and c.strong_count and self._needs_detection(c, flowed[c.number])
             ]
-            places = [c.predicted() if (box := flowed[c.number]) is None else box for c in sought]
+            places = [c.predict() if (box := flowed[c.number]) is None else box for c in sought]
             for seen in more_passes(places) if more_passes is not None and sought else ():
                 detections = seen
                 if all(self._is_among(detections, place) for place in places):
@@ -210,7 +209,7 @@ class Tracker:
         record.is_detected_frame = detections is not None
         detections = detections or []
         free = self._match(
-            record, detections, [c.predicted() for c in self._tracklets], self._tracklets, list(range(len(detections)))
+            record, detections, [c.predict() for c in self._tracklets], self._tracklets, list(range(len(detections)))
         )
         lost = [c for c in self._tracklets if c.last_found != source_frame]
         if lost:
@@ -252,13 +251,13 @@ class Tracker:
         """Whether flow lost a face, or carried it so far that it must be detected again."""
         if flowed is None:
             return True
-        way = np.subtract(centre_of(flowed), tracklet.found_at)
-        return bool(np.hypot(*way) > TRACKING.drifted_sizes * size_of(flowed))
+        way = np.subtract(compute_centre(flowed), tracklet.found_at)
+        return bool(np.hypot(*way) > TRACKING.drifted_sizes * compute_size(flowed))
 
     def _is_among(self, detections: list[FusedDetection], place: Array) -> bool:
         """Whether a face expected at a place is among the high-confidence detections."""
         sure = [detection.box for detection in detections if self._is_strong(detection)]
-        return bool(sure) and bool(overlaps(place[None], np.array(sure)).max() >= TRACKING.same_place_share)
+        return bool(sure) and bool(compute_overlaps(place[None], np.array(sure)).max() >= TRACKING.same_place_share)
 
     def _match(
         self,
@@ -271,7 +270,7 @@ class Tracker:
         """Assign free detections to the tracklets that they overlap most; returns those still free."""
         if not places or not free:
             return free
-        overlap = overlaps(np.array(places), np.array([detections[i].box for i in free]))
+        overlap = compute_overlaps(np.array(places), np.array([detections[i].box for i in free]))
         # Long tracklets win over stray ones at the same place.
         worth = overlap + TRACKING.proven_bonus * np.array([[c.proven] for c in tracklets])
         worth[overlap < TRACKING.match_overlap_share] = 0
@@ -291,10 +290,10 @@ class Tracker:
     ) -> list[int]:
         """Assign free detections of similar size nearby to tracklets that flow also lost; returns those still free."""
         for tracklet in sorted(tracklets, key=lambda c: -c.detection_count):
-            (x, y), size = centre_of(tracklet.box), size_of(tracklet.box)
+            (x, y), size = compute_centre(tracklet.box), compute_size(tracklet.box)
             best: tuple[float, int] | None = None
             for i in free:
-                (hx, hy), detection_size = centre_of(detections[i].box), size_of(detections[i].box)
+                (hx, hy), detection_size = compute_centre(detections[i].box), compute_size(detections[i].box)
                 distance = float(np.hypot(hx - x, hy - y)) / size
                 ratio = TRACKING.near_size_ratio
                 if distance <= TRACKING.near_sizes and 1 / ratio <= detection_size / size <= ratio:
@@ -306,12 +305,12 @@ class Tracker:
 
     def _extend_by_detection(self, tracklet: _Tracklet, detection: FusedDetection, record: FrameRecord) -> None:
         if tracklet.carried and record.source_frame - tracklet.last_found <= 1 + self._stride:
-            step = np.array(centre_of(detection.box)) - np.array(centre_of(tracklet.box))
+            step = np.array(compute_centre(detection.box)) - np.array(compute_centre(tracklet.box))
             tracklet.drift = _blend_drift(tracklet.drift, step)
         else:
             tracklet.drift = np.zeros(2)
         tracklet.box = detection.box
-        tracklet.found_at = centre_of(detection.box)
+        tracklet.found_at = compute_centre(detection.box)
         tracklet.last_found = record.source_frame
         tracklet.detection_count += 1
         tracklet.strong_count += self._is_strong(detection)
@@ -329,12 +328,14 @@ class Tracker:
         )
 
     def _is_strong(self, detection: FusedDetection) -> bool:
-        return detection.confidence >= self._strong or detection.votes > 1
+        return detection.confidence >= self._strong_confidence or detection.votes > 1
 
     def _begin_tracklet(self, record: FrameRecord, detection: FusedDetection) -> None:
         if record.observations:
-            inside = shares_of_smaller(detection.box[None], np.array([r.box for r in record.observations]))[0]
-            smaller = size_of(detection.box) < max(size_of(record.observations[int(i)].box) for i in [inside.argmax()])
+            inside = compute_shares_of_smaller(detection.box[None], np.array([r.box for r in record.observations]))[0]
+            smaller = compute_size(detection.box) < max(
+                compute_size(record.observations[int(i)].box) for i in [inside.argmax()]
+            )
             if smaller and inside.max() > TRACKING.duplicate_share and not self._is_strong(detection):
                 return
         tracklet = _Tracklet(
@@ -343,7 +344,7 @@ class Tracker:
             record.source_frame,
             record.source_frame,
             detection.confidence,
-            centre_of(detection.box),
+            compute_centre(detection.box),
         )
         tracklet.strong_count = int(self._is_strong(detection))
         self._count += 1
@@ -362,12 +363,16 @@ class Tracker:
     def _carry_on(self, tracklet: _Tracklet, box: Array | None, record: FrameRecord) -> None:
         found_here = [r.box for r in record.observations if r.votes]
         same_place = TRACKING.same_place_share
-        covered = bool(found_here) and bool(overlaps(tracklet.box[None], np.array(found_here)).max() > same_place)
+        covered = bool(found_here) and bool(
+            compute_overlaps(tracklet.box[None], np.array(found_here)).max() > same_place
+        )
         if box is None or record.source_frame - tracklet.last_found > self._limit(tracklet) or covered:
             tracklet.carried = False
             tracklet.drift = TRACKING.drift_decay_share * tracklet.drift
             return
-        tracklet.drift = _blend_drift(tracklet.drift, np.array(centre_of(box)) - np.array(centre_of(tracklet.box)))
+        tracklet.drift = _blend_drift(
+            tracklet.drift, np.array(compute_centre(box)) - np.array(compute_centre(tracklet.box))
+        )
         tracklet.box = box
         tracklet.confidence *= TRACKING.carry_confidence_decay
         record.observations.append(Observation(tracklet.number, box, tracklet.confidence, None, 0))
@@ -405,7 +410,7 @@ class Tracker:
             record = self._ring[i - 1][1]
             others = [r for r in record.observations if r.tracklet != tracklet.number]
             if others:
-                overlap = overlaps(flowed[None], np.array([r.box for r in others]))[0]
+                overlap = compute_overlaps(flowed[None], np.array([r.box for r in others]))[0]
                 if overlap.max() > TRACKING.same_place_share:
                     record.joins.append((others[int(overlap.argmax())].tracklet, tracklet.number))
                     return

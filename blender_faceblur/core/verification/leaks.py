@@ -301,15 +301,17 @@ class Verification:
     """Faces that were compared with the source, counted in each frame."""
     flat: int
     """Compared faces that are too flat or too dark to tell."""
-    looked: int
+    searched_frames: int
     """Frames in which the detectors searched for unexpected faces. `every` is the step between them."""
     every: int
-    weak: int
+    weak_detections: int
     """Detections that were too weak to be listed."""
     models: list[ModelUse]
     leaks: list[Finding]
-    doubts: list[Finding]
-    kept: list[Finding]
+    uncertain: list[Finding]
+    """Findings for review: they may be leaks."""
+    shown_on_purpose: list[Finding]
+    """Faces that an editor chose to show."""
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     faces: dict[str, bytes] = field(default_factory=dict)
@@ -355,7 +357,7 @@ def _explain(track: Track) -> FindingReason:
     }.get(track.status, FindingReason.REVIEWED)
 
 
-def list_kept(document: TrackDocument) -> list[Finding]:
+def list_shown_on_purpose(document: TrackDocument) -> list[Finding]:
     """The faces that an editor chose to show, in source frames."""
     kept = []
     for track in document.tracks:
@@ -370,7 +372,7 @@ def list_kept(document: TrackDocument) -> list[Finding]:
                         samples[-1].source_frame + 1,
                         len(samples),
                         samples[0].source_frame,
-                        surround(samples[0].ellipse),
+                        compute_bounding_box(samples[0].ellipse),
                         1.0,
                         0.0,
                         FindingReason.SWITCHED_OFF,
@@ -387,7 +389,7 @@ def list_kept(document: TrackDocument) -> list[Finding]:
                     last.source_frame + 1,
                     len(track.samples),
                     first.source_frame,
-                    surround(first.ellipse),
+                    compute_bounding_box(first.ellipse),
                     1.0,
                     0.0,
                     _explain(track),
@@ -397,7 +399,7 @@ def list_kept(document: TrackDocument) -> list[Finding]:
     return sorted(kept, key=lambda one: one.start)
 
 
-def surround(ellipse: Ellipse) -> Box:
+def compute_bounding_box(ellipse: Ellipse) -> Box:
     """The bounding box of an ellipse, including its rotation."""
     c, s = math.cos(ellipse.angle), math.sin(ellipse.angle)
     half_x, half_y = math.hypot(ellipse.rx * c, ellipse.ry * s), math.hypot(ellipse.rx * s, ellipse.ry * c)
@@ -422,7 +424,7 @@ def measure_shown(source: Grey, film: Grey, ellipse: Ellipse, block_px: float) -
     height, width = source.shape
     smaller = min(ellipse.rx, ellipse.ry)
     least = EXPOSURE.least_block_px
-    block = _odd(min(max(block_px, least), max(smaller / EXPOSURE.face_block_divisor, least)))
+    block = _round_to_odd(min(max(block_px, least), max(smaller / EXPOSURE.face_block_divisor, least)))
     reach = max(ellipse.rx, ellipse.ry) + block + 2
     x1, x2 = max(0, int(ellipse.cx - reach)), min(width, int(ellipse.cx + reach) + 1)
     y1, y2 = max(0, int(ellipse.cy - reach)), min(height, int(ellipse.cy + reach) + 1)
@@ -436,7 +438,7 @@ def measure_shown(source: Grey, film: Grey, ellipse: Ellipse, block_px: float) -
     change = film[y1:y2, x1:x2].astype(np.float32) - first
     detail, changed = _take_detail(first, block), _take_detail(change, block)
     weight = inside.astype(np.float32)
-    window = _odd(max(EXPOSURE.least_window_px, smaller / EXPOSURE.window_divisor))
+    window = _round_to_odd(max(EXPOSURE.least_window_px, smaller / EXPOSURE.window_divisor))
     # Only pixels inside the ellipse count: beyond the edge of a cover the source may show.
     near = np.maximum(_blur(weight, window), 1e-6)
     there = _blur(detail**2 * weight, window) / near
@@ -469,7 +471,7 @@ def _compute_slopes(values: NDArray[np.float32], block: int) -> NDArray[np.float
     return np.asarray(down**2 + across**2, np.float32)
 
 
-def _odd(size: float) -> int:
+def _round_to_odd(size: float) -> int:
     return max(3, round(size) | 1)
 
 
@@ -507,7 +509,7 @@ class SyncChecker:
         for place in places:
             # Covers are larger than the face by the margin, a tolerance and the feather.
             e = place.ellipse.scaled(STEP_CHECK.cover_ratio * self._margin).grown(STEP_CHECK.cover_margin_px)
-            box = surround(Ellipse(e.cx * scale, e.cy * scale, e.rx * scale, e.ry * scale, e.angle))
+            box = compute_bounding_box(Ellipse(e.cx * scale, e.cy * scale, e.rx * scale, e.ry * scale, e.angle))
             x1, y1, x2, y2 = (
                 max(0, math.floor(box[0])),
                 max(0, math.floor(box[1])),
@@ -522,7 +524,10 @@ class SyncChecker:
             apart = (
                 math.inf
                 if self._last is None
-                else min(self._differ(ours, self._last[0], outside), self._differ(self._last[1], theirs, outside))
+                else min(
+                    self._compute_difference(ours, self._last[0], outside),
+                    self._compute_difference(self._last[1], theirs, outside),
+                )
             )
             if math.sqrt(lost) > STEP_CHECK.late_ratio * apart + STEP_CHECK.noise_levels:
                 self.late.append(frame)
@@ -531,7 +536,7 @@ class SyncChecker:
         self._last = theirs, ours
 
     @staticmethod
-    def _differ(one: NDArray[np.float32], other: NDArray[np.float32], outside: NDArray[np.bool_]) -> float:
+    def _compute_difference(one: NDArray[np.float32], other: NDArray[np.float32], outside: NDArray[np.bool_]) -> float:
         return float((one - other)[outside].std())
 
     def describe(self) -> list[str]:
@@ -593,7 +598,7 @@ class LeakClassifier:
                     frame + 1,
                     1,
                     frame,
-                    surround(place.ellipse),
+                    compute_bounding_box(place.ellipse),
                     shown.part,
                     1.0,
                     reason,
@@ -607,7 +612,7 @@ class LeakClassifier:
             run.worst, run.share, run.box, run.picture, run.reason = (
                 frame,
                 shown.part,
-                surround(place.ellipse),
+                compute_bounding_box(place.ellipse),
                 draw(),
                 reason,
             )
@@ -631,11 +636,11 @@ class LeakClassifier:
             tracklet = max(
                 (c for c in self._open if c.detections[-1][0] < self._pass_number),
                 default=None,
-                key=lambda c: _overlap(c.detections[-1][2].box, detection.box),
+                key=lambda c: _compute_overlap(c.detections[-1][2].box, detection.box),
             )
             if (
                 tracklet is None
-                or _overlap(tracklet.detections[-1][2].box, detection.box) < LEAK_RULES.same_face_overlap_share
+                or _compute_overlap(tracklet.detections[-1][2].box, detection.box) < LEAK_RULES.same_face_overlap_share
             ):
                 tracklet = _LeakTracklet([], kept, frame, b"")
                 self._open.append(tracklet)
@@ -705,7 +710,7 @@ def _rank(detection: FilmDetection) -> tuple[float, float]:
     return detection.second, detection.confidence
 
 
-def _overlap(one: Box, other: Box) -> float:
+def _compute_overlap(one: Box, other: Box) -> float:
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     common = max(width, 0.0) * max(height, 0.0)
@@ -739,9 +744,23 @@ def _holds(e: Ellipse, x: float, y: float) -> bool:
 SCHEMA, VERSION = "faceblur-verification", 2
 
 
+_SAVED_NAMES = {
+    "searched_frames": "looked",
+    "weak_detections": "weak",
+    "uncertain": "doubts",
+    "shown_on_purpose": "kept",
+}
+"""The names that fields of `Verification` have in files, where they differ. They must not change."""
+
+
+def to_content(verification: Verification) -> dict[str, Any]:
+    """The fields of the verification under the names that they have in files."""
+    return {_SAVED_NAMES.get(name, name): value for name, value in asdict(verification).items()}
+
+
 def to_json(verification: Verification) -> str:
     """The verification as one line of JSON, with pictures in Base64."""
-    content = asdict(verification)
+    content = to_content(verification)
     for finding in _walk_findings(content):
         finding["picture"] = base64.b64encode(finding["picture"]).decode("ascii")
     content["faces"] = {name: base64.b64encode(data).decode("ascii") for name, data in verification.faces.items()}
@@ -767,7 +786,8 @@ def from_json(text: str) -> Verification:
             content[name] = [Finding(**finding) for finding in content[name]]
         content["faces"] = {str(name): base64.b64decode(data, validate=True) for name, data in content["faces"].items()}
         content["models"] = [ModelUse(**model) for model in content["models"]]
-        return Verification(**content)
+        fields = {saved: name for name, saved in _SAVED_NAMES.items()}
+        return Verification(**{fields.get(name, name): value for name, value in content.items()})
     except (ValueError, TypeError, KeyError, AttributeError, binascii.Error, RecursionError) as error:
         raise FaceBlurError(f"This is not a verification: {str(error)[:200]}") from error
 

@@ -16,7 +16,7 @@ from ...common.context import refresh_shown_sequencers
 from ...common.job_operator import JobOperator, JobSteps
 from ...cover.active_face import FaceTarget, get_target, has_target
 from ...cover.projection import get_projection, get_region_projection
-from ...masks.mask import load_document
+from ...masks.document import load_document
 from ..properties import EXTENT_ITEMS
 from ..tracking import TrackingStart, get_shot, run_tracking, start_region
 from .correct import apply_change

@@ -9,7 +9,7 @@ import bpy
 
 from ....reporting.progress import count, describe_time
 from ...common.context import get_sequencer_scene
-from ...common.footage import compute_source_frame, frame_rate_of
+from ...common.footage import compute_source_frame, get_frame_rate
 from ...common.jobs import JOB
 from ...common.marks import BAKED, get_modifier
 from ...common.panels import Tab, write_lines
@@ -55,7 +55,7 @@ class FACEBLUR_UL_faces(bpy.types.UIList):
             track_overview = known.overview.tracks.get(face.track)
             if track_overview is not None and track_overview.locked:
                 right.label(text="", icon="LOCKED")
-        right.label(text=_describe_duration(face.frames / frame_rate_of(scene)) if face.spans else "by hand")
+        right.label(text=_describe_duration(face.frames / get_frame_rate(scene)) if face.spans else "by hand")
         first = right.operator("faceblur.go_to_face", text="", icon="REW", emboss=False)
         first.layer, first.clearest = item.name, False
         clearest = right.operator("faceblur.go_to_face", text="", icon="VIEWZOOM", emboss=False)

@@ -10,7 +10,7 @@ from bpy.props import IntProperty, StringProperty
 
 from ....core.types import FaceBlurError
 from ....reporting.progress import count
-from ....reporting.report import collect_report, write_report
+from ....reporting.report import ReportSubject, collect_report, write_report
 from ...common.context import get_sequencer_scene
 from ...common.footage import get_footage
 from ...common.job_operator import JobOperator, JobSteps
@@ -123,7 +123,7 @@ class FACEBLUR_OT_report(bpy.types.Operator):
             )
             effect = read_effect(strip)
             settings = {"effect": effect.kind, "samples_across": effect.samples_across} if effect is not None else {}
-            content = collect_report(
+            subject = ReportSubject(
                 footage.path,
                 found[0] if found else None,
                 sync_from_blender(get_mask(strip)),
@@ -131,7 +131,7 @@ class FACEBLUR_OT_report(bpy.types.Operator):
                 found[1] if found else None,
                 blender=bpy.app.version_string,
             )
-            write_report(content, Path(bpy.path.abspath(self.filepath)))
+            write_report(collect_report(subject), Path(bpy.path.abspath(self.filepath)))
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}

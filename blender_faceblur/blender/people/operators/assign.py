@@ -15,8 +15,7 @@ from ...common.footage import find_timeline_frame
 from ...common.jobs import redraw
 from ...common.selection import is_busy, refuse
 from ...cover.active_face import get_target
-from ...masks.mask import get_layer_name
-from ...masks.record import fingerprint_of
+from ...masks.record import get_fingerprint, get_layer_name
 from ...review.queue import list_covered
 from ..cache import list_shown_faces
 from ..person_list import MACHINE, NO_PERSON, SPLIT, add_person, assign_faces, assign_track, get_listed, remove_empty
@@ -190,7 +189,7 @@ class FACEBLUR_OT_go_to_person_face(bpy.types.Operator):
             return {"CANCELLED"}
         face, shown = settings.faces[self.number], list_shown_faces(scene)[self.number]
         for strip, mask in list_covered(scene):
-            if fingerprint_of(mask) != face.fingerprint:
+            if get_fingerprint(mask) != face.fingerprint:
                 continue
             wanted = self.source_frame if self.source_frame >= 0 else face.frame
             frame = find_timeline_frame(strip, [(wanted, wanted + 1)], mask.frame_end - mask.frame_start)

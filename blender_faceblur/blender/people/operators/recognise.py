@@ -14,7 +14,7 @@ from ....core.people.similarity import USABLE
 from ....core.types import FaceBlurError
 from ....reporting.progress import count
 from ...common.context import get_sequencer_scene
-from ...common.footage import frame_rate_of
+from ...common.footage import get_frame_rate
 from ...common.job_operator import JobOperator, JobSteps
 from ...common.selection import list_selected_covered, refuse
 from ...cover.active_face import get_target
@@ -68,7 +68,7 @@ class FACEBLUR_OT_recognise_faces(_PeopleJob, bpy.types.Operator):
         names = [strip.name for strip in list_selected_covered(context)] if self.selected else []
         if self.selected and not names:
             raise FaceBlurError("Select a strip that is covered.")
-        return embed_faces(list_jobs(scene, names), (), frame_rate_of(scene), wait_s)
+        return embed_faces(list_jobs(scene, names), (), get_frame_rate(scene), wait_s)
 
     def take(self, scene: bpy.types.Scene, result: EmbeddingResults) -> str:
         store_crops(result)
@@ -106,7 +106,7 @@ class FACEBLUR_OT_add_person_here(_PeopleJob, bpy.types.Operator):
         self._scene = target.scene.name
         self._place = target.mask.name, target.track, target.source_frame
         job = make_job_here(target.strip, target.mask, target.track, target.source_frame)
-        return embed_faces([job], (), frame_rate_of(target.scene), wait_s)
+        return embed_faces([job], (), get_frame_rate(target.scene), wait_s)
 
     def take(self, scene: bpy.types.Scene, result: EmbeddingResults) -> str:
         name, track, frame = self._place
@@ -197,7 +197,7 @@ class FACEBLUR_OT_add_people(_PeopleJob, bpy.types.Operator):
         self._scene = scene.name
         self._pictures = self._list_pictures()
         return embed_faces(
-            (), [path for paths in self._pictures.values() for path in paths], frame_rate_of(scene), wait_s
+            (), [path for paths in self._pictures.values() for path in paths], get_frame_rate(scene), wait_s
         )
 
     def take(self, scene: bpy.types.Scene, result: EmbeddingResults) -> str:

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tracks document of a mask: a text data-block with JSON, to which a custom property of the mask points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import bpy
+
+from ...core.document.editing import copy_document
+from ...core.document.tracks_file import from_json, to_json
+from ...core.review.queue import count_left
+from ...core.types import FaceBlurError, TrackDocument
+from ..common.marks import MARK
+from .record import MaskRecord
+
+
+@dataclass(slots=True)
+class _LastRead:
+    """The document that was parsed last, with its mask and text. Only `load_document` uses it; the next one replaces
+    it."""
+
+    mask: str = ""
+    content: str = ""
+    document: TrackDocument | None = None
+
+
+_LAST_READ = _LastRead()
+
+
+def get_document_text(mask: bpy.types.Mask) -> bpy.types.Text | None:
+    """The text data-block with the tracks document (JSON) of a mask of ours; None if it is gone."""
+    return mask.get(MARK + "_tracks")
+
+
+def load_document(mask: bpy.types.Mask) -> TrackDocument:
+    """A copy of the tracks document of a mask of ours. Raises FaceBlurError if it is gone or damaged."""
+    text = get_document_text(mask)
+    if text is None:
+        raise FaceBlurError(f"The mask '{mask.name}' has lost its tracks document. Detect the faces again.")
+    content = text.as_string()
+    document = _LAST_READ.document
+    if document is None or _LAST_READ.mask != mask.name or _LAST_READ.content != content:
+        # Parsing the document of a long film takes a second.
+        _LAST_READ.document = None
+        document = from_json(content)
+        _LAST_READ.mask, _LAST_READ.content, _LAST_READ.document = mask.name, content, document
+    return copy_document(document)
+
+
+def store_document(mask: bpy.types.Mask, record: MaskRecord, document: TrackDocument) -> None:
+    """Store the document in the mask's text data-block, and the record with the number of open review items."""
+    text = get_document_text(mask)
+    if text is None:
+        text = bpy.data.texts.new(f"{mask.name} tracks.json")
+        mask[MARK + "_tracks"] = text
+    text.from_string(to_json(document))
+    record.to_review = count_left(document)
+    record.save(mask)
