@@ -77,7 +77,10 @@ class Timeline(Protocol):
         ...
 
     def describe(self, first: float, last: float) -> list[Any]:
-        """All that decides how pictures between two positions (in frames) are covered, as values for a digest."""
+        """All that decides how pictures between two positions (in frames) are covered, as values for a digest.
+
+        The last value is true if one of them is, or may be, covered completely.
+        """
         ...
 
 

@@ -46,6 +46,10 @@ PIECE_S = 8.0
 """Shortest length of a piece in seconds, except of the last. Raising it repeats more work after an interruption or a
 correction, and lowering it costs bytes: each piece begins with a key picture."""
 
+_TICKS_PER_S = 10_000
+"""At least this many units of time make a second in films with a picture for each frame. Raising it places their sound
+more precisely; some players cannot count more than 90000."""
+
 _EXTRAS = {
     "DOVI_RPU_BUFFER": "the Dolby Vision layer",
     "DOVI_METADATA": "the Dolby Vision layer",
@@ -61,9 +65,6 @@ _EXTRAS = {
 
 _VERSION = 1
 """Increase it when the same source, settings and tracks give different pieces, so that no run mixes old and new."""
-_TICKS_PER_S = 10_000
-"""At least this many units of time make a second in films with a picture for each frame. Raising it places their sound
-more precisely; some players cannot count more than 90000."""
 
 _MASTERING = struct.Struct("<20i2i")
 _LIGHT = struct.Struct("<2I")
@@ -267,8 +268,9 @@ class FilmPainter:
             self._sticker,
             asdict(self.choice),
             _describe_look(self.look),
-            None if self.clock is None else asdict(self.clock),
         ]
+        if self.clock is not None:
+            settings.append(str(self.clock))
         pieces = []
         for number, (start, stop) in enumerate(zip([None, *edges], [*edges, None], strict=True)):
             first = -1.0 if start is None else self._find_position(start)
@@ -305,8 +307,8 @@ class FilmPainter:
                     painted.pict_type = 0
                     for packet in stream.encode(painted):
                         container.mux(packet)
-                    pictures, whole = pictures + 1, whole + everything
                     _restore(frame, kept)
+                    pictures, whole = pictures + 1, whole + everything
                     note(everything)
                 for packet in stream.encode(None):
                     container.mux(packet)
@@ -318,6 +320,20 @@ class FilmPainter:
         finally:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
+
+    def _walk(self, piece: Piece) -> Iterator[tuple[int, Any, Moment, bool]]:
+        """Each picture of a piece with its time, when it is shown, and whether the next one is the same object."""
+        if self.clock is None:
+            for time, frame, moment in self.walk_pictures(piece.start, piece.stop):
+                yield time, frame, moment, False
+            return
+        before: tuple[int, Any] | None = None
+        for number, frame in self._source.stored_frames(piece.start or 0, piece.stop):
+            if before is not None:
+                yield self.clock.get_time(before[0]), before[1], Moment((before[0],), before[0]), frame is before[1]
+            before = number, frame
+        if before is not None:
+            yield self.clock.get_time(before[0]), before[1], Moment((before[0],), before[0]), False
 
     def _name_colors(self, frame: Any) -> None:
         """Give a picture that names no colours those of its stream: covers are painted in them, and some encoders write
@@ -336,31 +352,13 @@ class FilmPainter:
     def walk_pictures(self, start: int | None = None, stop: int | None = None) -> Iterator[tuple[int, Any, Moment]]:
         """Each stored picture from `start` to `stop` (see `MovieSource.pictures`) with its time, and when it is
         shown."""
-        for time, frame, moment, _ in self._walk(Piece(start, stop, Path())):
-            yield time, frame, moment
-
-    def _walk(self, piece: Piece) -> Iterator[tuple[int, Any, Moment, bool]]:
-        """Each picture of a piece with its time, with the frames of the strip that show it, and whether the next
-        picture is the same object."""
-        if self.clock is not None:
-            yield from self._walk_frames(self.clock, piece)
-            return
         before: tuple[int, Any] | None = None
         for time, frame in self._source.pictures(piece.start, piece.stop):
             if before is not None:
-                yield *before, self._find_moment(before[0], time), False
+                yield *before, self._find_moment(before[0], time)
             before = time, frame
         if before is not None:
-            yield *before, self._find_moment(before[0], piece.stop), False
-
-    def _walk_frames(self, clock: FrameClock, piece: Piece) -> Iterator[tuple[int, Any, Moment, bool]]:
-        before: tuple[int, Any] | None = None
-        for number, frame in self._source.stored_frames(piece.start or 0, piece.stop):
-            if before is not None:
-                yield clock.get_time(before[0]), before[1], Moment((before[0],), before[0]), frame is before[1]
-            before = number, frame
-        if before is not None:
-            yield clock.get_time(before[0]), before[1], Moment((before[0],), before[0]), False
+            yield *before, self._find_moment(before[0], stop)
 
     def _find_moment(self, time: int, next_time: int | None) -> Moment:
         frames, position = self._source.find_frames_showing(time, next_time)

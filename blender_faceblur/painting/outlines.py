@@ -69,9 +69,11 @@ class OutlineTimeline:
         ]
 
     def describe(self, first: float, last: float) -> list[Any]:
-        """A hash of the covers from the frame at or before `first` to the last one before `last`."""
+        """A hash of the covers from the frame at or before `first` to the last one before `last`, the width of the
+        largest face, and whether a picture is covered completely."""
         low, high = max(math.floor(first), 0), min(math.ceil(last), len(self._frames)) if last < math.inf else None
-        return [combine_digests(self._digests[low:high])]
+        everything = any(frame.everything for frame in self._frames[low:high])
+        return [combine_digests(self._digests[low:high]), self.largest_face_px, everything]
 
     def digest(self) -> str:
         """A hash that differs for other covers in any frame."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..core.cover.effects import EffectSettings
 from ..core.types import FaceBlurError, TrackDocument
 from ..sources.image import read_data
-from .covers import CoverTimeline, Moment, compute_largest_face_px
+from .covers import CoverTimeline, Moment
 from .painter import Painter
 from .picture_files import read_picture, write_picture
 
@@ -34,7 +34,7 @@ def paint_still(
     everything = timeline.covers_everything(moment)
     outlines = [] if everything else timeline.list_outlines(moment)
     # The tracks belong to the stored picture, without the rotation that its orientation tag asks for.
-    painter = Painter(effect, compute_largest_face_px(document), 0, sticker)
+    painter = Painter(effect, timeline.largest_face_px, 0, sticker)
     painted = painter.paint(stored.frame, outlines, everything)
     notes = [*stored.notes, *write_picture(stored, painted, output)]
     if everything:

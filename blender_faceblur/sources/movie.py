@@ -168,6 +168,7 @@ class MovieSource(FrameSource):
                 chosen = latest
             if chosen is None:
                 raise FaceBlurError(f"{self._path.name}: no picture can be decoded at frame {source_frame}")
+            _check_alike(chosen.frame, self._coded_size, self._format, self._path.name)
             yield source_frame, chosen.frame
 
     def notes(self) -> list[str]:

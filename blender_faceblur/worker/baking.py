@@ -39,17 +39,20 @@ def bake(request: PaintRequest, send: Callable[[Any], None]) -> None:
         codecs = tuple(sorted(container.pictures))
         settings = FilmSettings(request.effect, request.codec, request.quality, request.encoder, codecs)
         painter = FilmPainter(source, path, timeline, settings, sticker, per_frame=True)
-        total, reported = source.info.frame_count, 0.0
+        total, reported, kept = source.info.frame_count, 0.0, -1
         send(Started(total))
         for text in painter.list_losses():
             send(Warned(text))
 
         def report(done: int) -> None:
-            nonlocal reported
+            nonlocal reported, kept
             now = time.monotonic()
+            if kept < 0:
+                # The pictures of an earlier run took no time in this one.
+                kept = done - 1
             if now - reported >= REPORTING.progress_every_s:
                 reported = now
-                send(Progress(Stage.RENDER, min(done, total), total, done / max(now - began, 1e-6)))
+                send(Progress(Stage.RENDER, min(done, total), total, (done - kept) / max(now - began, 1e-6)))
 
         film = painter.paint(Path(request.folder), report)
         for text in source.notes():
@@ -65,10 +68,10 @@ def bake(request: PaintRequest, send: Callable[[Any], None]) -> None:
         _check(output, path, source, times, reencoded)
         if compute_fingerprint(path) != source.info.fingerprint:
             raise FaceBlurError(f"{path.name} changed while its covers were painted. Bake it again.")
-        seconds = time.monotonic() - began
-        send(Progress(Stage.RENDER, total, total, film.painted / max(seconds, 1e-6)))
+        seconds, painted = time.monotonic() - began, film.pictures - kept if kept >= 0 else 0
+        send(Progress(Stage.RENDER, total, total, painted / max(seconds, 1e-6)))
         Path(request.output).write_text(json.dumps({"film": str(output)}), encoding="utf-8")
-        send(PaintDone(request.output, film.painted, seconds))
+        send(PaintDone(request.output, painted, seconds))
 
 
 def choose_film_container(path: Path, codec: str) -> tuple[Container, bool]:

@@ -85,6 +85,11 @@ def get_strip(scene: Any) -> Any:
     return scene.sequence_editor.strips_all["disk"]
 
 
+def _put_cover(scene: Any, strip: Any, effect: EffectSettings) -> None:
+    mask = bpy.data.masks["disk faces"]
+    put_cover(scene, strip, mask, effect, load_document(mask))
+
+
 def bake_all(scene: Any) -> BakeResult:
     movies = [strip for strip in scene.sequence_editor.strips_all if strip.type == "MOVIE"]
     result = run_to_end(bake(movies))
@@ -314,8 +319,7 @@ def test_strips_of_one_film_share_the_baked_film(scene: Any, tmp_path: Path) -> 
     strip = get_strip(scene)
     disks.operate(scene, bpy.ops.sequencer.split, strip, frame=20, side="LEFT")
     copy = scene.sequence_editor.strips.new_movie("copy", str(tmp_path / "disk.mp4"), 7, 60)
-    mask = get_mask(get_strip(scene))
-    put_cover(scene, copy, mask, EffectSettings("mosaic"), load_document(mask))
+    _put_cover(scene, copy, EffectSettings("mosaic"))
     result = bake_all(scene)
     assert sorted(len(film.order.strips) for film in result.films) == [1, 2]
     assert len({film.path for film in result.films}) == 2
@@ -367,8 +371,7 @@ def test_other_effects_are_baked_as_blender_renders_them(kind: str, inverse: boo
     image.pixels[:] = [1.0, 0.0, 0.0, 1.0] * 1024
     image.pack()
     strip = get_strip(scene)
-    effect = EffectSettings(kind, disks.COVER, image="sticker", inverse=inverse)
-    put_cover(scene, strip, get_mask(strip), effect, load_document(get_mask(strip)))
+    _put_cover(scene, strip, EffectSettings(kind, disks.COVER, image="sticker", inverse=inverse))
     before = disks.render_frame(scene, 12, tmp_path / "x.png").astype(int)
     bake_all(scene)
     after = disks.render_frame(scene, 12, tmp_path / "x.png").astype(int)
@@ -511,7 +514,7 @@ def test_the_thread_of_a_render_refuses_a_mask_that_was_edited_since(scene: Any)
 def test_removing_another_cover_keeps_the_mask_of_a_baked_strip(scene: Any, tmp_path: Path) -> None:
     strip = get_strip(scene)
     copy = scene.sequence_editor.strips.new_movie("copy", str(tmp_path / "disk.mp4"), 7, 60)
-    put_cover(scene, copy, get_mask(strip), SOLID)
+    _put_cover(scene, copy, SOLID)
     apply(run_to_end(bake([strip])))
     uncover(scene, scene.sequence_editor.strips_all["copy"])
     assert baked.BakedRecord.load(get_strip(scene)).mask == bpy.data.masks["disk faces"]

@@ -19,7 +19,7 @@ from ...core.types import FaceBlurError
 from ...painting.outlines import combine_digests
 from ..common.curves import list_curves
 from ..common.marks import BAKED, MARK
-from ..masks.mask import WRITING
+from ..masks.changes import hold
 from ..masks.outlines import evaluate_outlines
 from ..masks.record import has_record
 from .covering import EFFECT_MARK
@@ -151,7 +151,7 @@ def evaluate_part(mask: bpy.types.Mask, frames: int, most: int) -> None:
     known = _EVALUATED.parts.get(mask.name, [])
     found = evaluate_outlines(mask, min(len(known) + most, frames), len(known))
     known = [*known, *(outlines.digest() for outlines in found)]
-    with WRITING.hold(mask):
+    with hold(mask):
         # Otherwise Blender reports the evaluation as an edit later.
         bpy.context.view_layer.update()
     if len(known) == frames:
