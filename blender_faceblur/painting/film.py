@@ -353,7 +353,7 @@ class FilmPainter:
         """Each stored picture from `start` to `stop` (see `MovieSource.pictures`) with its time, and when it is
         shown."""
         before: tuple[int, Any] | None = None
-        for time, frame in self._source.pictures(piece.start, piece.stop):
+        for time, frame in self._source.pictures(start, stop):
             if before is not None:
                 yield *before, self._find_moment(before[0], time)
             before = time, frame
