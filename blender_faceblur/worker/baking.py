@@ -20,8 +20,8 @@ from ..painting.outlines import OutlineTimeline, read_outlines
 from ..painting.stickers import read_sticker
 from ..sources import MovieSource, compute_fingerprint, open_source
 from .opening import open_requested
-from .protocol import PaintDone, PaintRequest, Progress, Stage, Started, Warned
-from .reporting import REPORTING
+from .painting import PaintingPace
+from .protocol import PaintDone, PaintRequest, Started, Warned
 
 
 def bake(request: PaintRequest, send: Callable[[Any], None]) -> None:
@@ -39,22 +39,11 @@ def bake(request: PaintRequest, send: Callable[[Any], None]) -> None:
         codecs = tuple(sorted(container.pictures))
         settings = FilmSettings(request.effect, request.codec, request.quality, request.encoder, codecs)
         painter = FilmPainter(source, path, timeline, settings, sticker, per_frame=True)
-        total, reported, kept = source.info.frame_count, 0.0, -1
-        send(Started(total))
+        send(Started(source.info.frame_count))
         for text in painter.list_losses():
             send(Warned(text))
-
-        def report(done: int) -> None:
-            nonlocal reported, kept
-            now = time.monotonic()
-            if kept < 0:
-                # The pictures of an earlier run took no time in this one.
-                kept = done - 1
-            if now - reported >= REPORTING.progress_every_s:
-                reported = now
-                send(Progress(Stage.RENDER, min(done, total), total, (done - kept) / max(now - began, 1e-6)))
-
-        film = painter.paint(Path(request.folder), report)
+        pace = PaintingPace(source.info.frame_count, send)
+        film = painter.paint(Path(request.folder), pace.report)
         for text in source.notes():
             send(Warned(text))
         look = painter.look
@@ -68,10 +57,9 @@ def bake(request: PaintRequest, send: Callable[[Any], None]) -> None:
         _check(output, path, source, times, reencoded)
         if compute_fingerprint(path) != source.info.fingerprint:
             raise FaceBlurError(f"{path.name} changed while its covers were painted. Bake it again.")
-        seconds, painted = time.monotonic() - began, film.pictures - kept if kept >= 0 else 0
-        send(Progress(Stage.RENDER, total, total, painted / max(seconds, 1e-6)))
+        pace.finish(film.painted)
         Path(request.output).write_text(json.dumps({"film": str(output)}), encoding="utf-8")
-        send(PaintDone(request.output, painted, seconds))
+        send(PaintDone(request.output, film.painted, time.monotonic() - began))
 
 
 def choose_film_container(path: Path, codec: str) -> tuple[Container, bool]:

@@ -23,6 +23,31 @@ from .protocol import PaintDone, PaintRequest, Progress, Stage, Started, Warned
 from .reporting import REPORTING
 
 
+class PaintingPace:
+    """Reports the progress of painting at intervals. Its rate leaves out the pictures of an earlier run."""
+
+    def __init__(self, total: int, send: Callable[[Any], None]) -> None:
+        self._total, self._send, self._began = total, send, time.monotonic()
+        self._reported, self._earlier = 0.0, -1
+
+    def report(self, done: int) -> None:
+        """Note that `done` pictures are finished, those of an earlier run included."""
+        now = time.monotonic()
+        if self._earlier < 0:
+            self._earlier = done - 1
+        if now - self._reported >= REPORTING.progress_every_s:
+            self._reported = now
+            self._tell(min(done, self._total), done - self._earlier)
+
+    def finish(self, painted: int) -> None:
+        """Report that all pictures are finished, `painted` of them in this run."""
+        self._tell(self._total, painted)
+
+    def _tell(self, done: int, painted: int) -> None:
+        rate = painted / max(time.monotonic() - self._began, 1e-6)
+        self._send(Progress(Stage.RENDER, done, self._total, rate))
+
+
 def paint(request: PaintRequest, send: Callable[[Any], None]) -> None:
     """Paint the covers and send the result. Raises FaceBlurError if the source cannot be painted."""
     if request.outlines:
@@ -45,26 +70,15 @@ def paint(request: PaintRequest, send: Callable[[Any], None]) -> None:
         send(Started(source.info.frame_count))
         for text in painter.list_losses():
             send(Warned(text))
-        total, reported, kept = source.info.frame_count, 0.0, -1
-
-        def report(done: int) -> None:
-            nonlocal reported, kept
-            now = time.monotonic()
-            if kept < 0:
-                # The pictures of an earlier run took no time in this one.
-                kept = done - 1
-            if now - reported >= REPORTING.progress_every_s:
-                reported = now
-                send(Progress(Stage.RENDER, min(done, total), total, (done - kept) / max(now - began, 1e-6)))
-
-        film = painter.paint(Path(request.folder), report)
+        pace = PaintingPace(source.info.frame_count, send)
+        film = painter.paint(Path(request.folder), pace.report)
         for text in source.notes():
             send(Warned(text))
         if film.whole:
             pictures = "1 picture is" if film.whole == 1 else f"{film.whole} pictures are"
             send(Warned(f"{pictures} covered completely, because they were not analysed."))
         seconds = time.monotonic() - began
-        send(Progress(Stage.RENDER, total, total, film.painted / max(seconds, 1e-6)))
+        pace.finish(film.painted)
         look = painter.look
         Path(request.output).write_text(
             json.dumps(
