@@ -20,8 +20,8 @@ from ..painting.outlines import OutlineTimeline, read_outlines
 from ..painting.stickers import read_sticker
 from ..sources import MovieSource, compute_fingerprint, open_source
 from .opening import open_requested
-from .painting import PaintingPace
 from .protocol import PaintDone, PaintRequest, Started, Warned
+from .reporting import PaintingPace
 
 
 def bake(request: PaintRequest, send: Callable[[Any], None]) -> None:

@@ -19,33 +19,8 @@ from ..painting.still import paint_still
 from ..sources import ImageSource, MovieSource
 from .baking import bake
 from .opening import open_requested
-from .protocol import PaintDone, PaintRequest, Progress, Stage, Started, Warned
-from .reporting import REPORTING
-
-
-class PaintingPace:
-    """Reports the progress of painting at intervals. Its rate leaves out the pictures of an earlier run."""
-
-    def __init__(self, total: int, send: Callable[[Any], None]) -> None:
-        self._total, self._send, self._began = total, send, time.monotonic()
-        self._reported, self._earlier = 0.0, -1
-
-    def report(self, done: int) -> None:
-        """Note that `done` pictures are finished, those of an earlier run included."""
-        now = time.monotonic()
-        if self._earlier < 0:
-            self._earlier = done - 1
-        if now - self._reported >= REPORTING.progress_every_s:
-            self._reported = now
-            self._tell(min(done, self._total), done - self._earlier)
-
-    def finish(self, painted: int) -> None:
-        """Report that all pictures are finished, `painted` of them in this run."""
-        self._tell(self._total, painted)
-
-    def _tell(self, done: int, painted: int) -> None:
-        rate = painted / max(time.monotonic() - self._began, 1e-6)
-        self._send(Progress(Stage.RENDER, done, self._total, rate))
+from .protocol import PaintDone, PaintRequest, Started, Warned
+from .reporting import PaintingPace
 
 
 def paint(request: PaintRequest, send: Callable[[Any], None]) -> None:
