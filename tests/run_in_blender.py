@@ -31,7 +31,9 @@ def run(packages: str, arguments: list[str]) -> int:
     os.environ["FACEBLUR_IN_BLENDER"] = "1"
     import pytest
 
-    code = int(pytest.main(["-q", "-ra", "-p", "no:cacheprovider", *(arguments or [str(ROOT / "tests" / "blender")])]))
+    # Hypothesis has a module that is built for one version of Python only.
+    options = ["-q", "-ra", "-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
+    code = int(pytest.main([*options, *(arguments or [str(ROOT / "tests" / "blender")])]))
     from blender_faceblur.blender.guard import checks as guard
 
     # Tests that render uncovered films make the guard end this Blender with its own code.
