@@ -413,7 +413,8 @@ def read_stream(path: Path, source: MovieSource) -> FilmStream:
     )
     matrix = first.side_data.get(Type.DISPLAYMATRIX)
     numbers = _MATRIX.unpack(bytes(matrix)) if matrix is not None else ()
-    extras = {_EXTRAS[data.type.name] for data in first.side_data if data.type.name in _EXTRAS}
+    # Not by iteration: that gives the data in one build of PyAV, and its types in another.
+    extras = {words for name, words in _EXTRAS.items() if first.side_data.get(Type[name]) is not None}
     if hides_alpha:
         extras.add("transparency")
     return FilmStream(look, codec, first.format.name, numbers, in_header, tuple(sorted(extras)))

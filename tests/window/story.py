@@ -43,6 +43,7 @@ RENDER_MENU, RENDER_ANIMATION = (125, 14), (175, 59)
 EDIT_MENU, PREFERENCES, ADDONS = (79, 14), (132, 283), (40, 255)
 EDITOR_MENU, IMAGE_EDITOR, EDITOR_MODE, MASK_MENU = (27, 41), (77, 120), (83, 41), (549, 41)
 PYTHON_CONSOLE = (496, 120)
+STRIP_MENU = (413, 447)
 MASK_TAB, ADD_LAYER = (665, 126), (630, 128)
 """Positions in the window of 1600 x 900 pixels; those of the Image editor after it was widened to 680 pixels."""
 ROW = 21
@@ -111,7 +112,7 @@ class Story:
     def choose_file(self, path: Path) -> None:
         """Type folder and name into the full-screen file browser and confirm."""
         hand = self.hand
-        state = hand.wait("the file browser", lambda s: [a["type"] for a in s["areas"]] == ["FILE_BROWSER"])
+        state = hand.wait("the file browser", _has_only_file_browser)
         time.sleep(0.4)
         regions = state["areas"][0]["regions"]
         left, top, _, height = regions["UI"]
@@ -309,6 +310,18 @@ class Story:
         self.hand.press("ctrl+o")
         self.choose_file(project)
         return self.hand.wait("the project is opened again", lambda s: s["loaded"] > loaded and _is_covered(s), 30)
+
+    def choose_from_menu(self, label: str) -> None:
+        """Choose an entry of the timeline's menu Strip, or of the menus in it, by searching for its label."""
+        self.hand.click(*STRIP_MENU)
+        time.sleep(1.0)
+        self.hand.press("space")
+        time.sleep(1.0)
+        # On a busy machine the search opens later.
+        self.hand.look()
+        self.hand.write(label)
+        time.sleep(1.0)
+        self.hand.press("Return")
 
     def choose_thorough(self) -> None:
         """Choose the slowest preset, so that there is time to act during the detection."""
@@ -834,6 +847,41 @@ def play_people(story: Story) -> None:
     hand.photograph("verified")
 
 
+def play_bake(story: Story) -> None:
+    """Bake the covers into a film, render it, give the source back."""
+    hand = story.hand
+    story.begin()
+    story.go_to_frame(51)
+    bare = story.see_preview()
+    places = story.find_faces(51, bare)
+    story.detect()
+    hand.wait("the strip is covered", lambda s: not s["addon"]["active"] and _is_covered(s), 120)
+    story.choose_solid()
+    source = _get_strip(story.save_and_open("bake"), "MOVIE")["file"]
+
+    story.choose_from_menu("Bake Covers")
+    hand.wait("the bake begins", lambda s: s["addon"]["active"], 20)
+    state = hand.wait("the bake ends", lambda s: not s["addon"]["active"], 120)
+    strip = _get_strip(state, "MOVIE")
+    hand.check(not state["addon"]["problems"], f"problems: {state['addon']['problems']}")
+    hand.check(
+        "faceblur-baked" in strip["file"] and not strip["modifiers"], f"the strip shows the baked film, not {strip}"
+    )
+    hand.check(all(one["type"] != "MASK" for one in state["strips"]), "the Mask strip is gone")
+    story.go_to_frame(51)
+    for place in places:
+        hand.check(compute_mean(story.see_preview(), place) < BLACK, f"the face at {place} is black in the baked film")
+    hand.photograph("baked")
+    story.render()
+
+    story.choose_from_menu("Unbake")
+    state = hand.wait("the cover is back", _is_covered, 20)
+    hand.check(_get_strip(state, "MOVIE")["file"] == source, "the strip shows its source again")
+    story.go_to_frame(51)
+    for place in places:
+        hand.check(compute_mean(story.see_preview(), place) < BLACK, f"the face at {place} is black after Unbake")
+
+
 STORIES: dict[str, Callable[[Story], None]] = {
     "first film": play_first_film,
     "what goes wrong": play_what_goes_wrong,
@@ -841,7 +889,14 @@ STORIES: dict[str, Callable[[Story], None]] = {
     "desk": play_desk,
     "review": play_review,
     "people": play_people,
+    "bake": play_bake,
 }
+
+
+def _has_only_file_browser(state: State) -> bool:
+    """Whether a file browser fills the window, with all of its regions."""
+    areas = state["areas"]
+    return [area["type"] for area in areas] == ["FILE_BROWSER"] and {"UI", "EXECUTE"} <= areas[0]["regions"].keys()
 
 
 def _has_editor(state: State, kind: str) -> bool:

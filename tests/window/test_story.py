@@ -236,3 +236,10 @@ def test_people(desk: Desk, tmp_path: Path) -> None:
     kept, *others = find_uncovered(three, Path(given["output"])).values()
     assert min(kept) > 0.6 and len(kept) == RANGE[1] - RANGE[0] + 1
     assert len(others) == 2 and max(map(max, others)) < 0.1
+
+
+def test_bake(desk: Desk, tmp_path: Path) -> None:
+    astronaut = film(tmp_path / "astronaut.mp4", "demo")
+    given = desk.play("bake", astronaut, tmp_path, 300)
+    uncovered = [share for shares in find_uncovered(astronaut, Path(given["output"])).values() for share in shares]
+    assert len(uncovered) > 10 and max(uncovered) < 0.1

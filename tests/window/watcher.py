@@ -134,6 +134,7 @@ def _list_strips(window: bpy.types.Window, scene: bpy.types.Scene) -> Iterator[d
         yield {
             "name": strip.name,
             "type": strip.type,
+            "file": bpy.path.abspath(getattr(strip, "filepath", "")),
             "frames": [first, last],
             "box": [left, top, right - left, bottom - top],
             "selected": strip.select,
