@@ -474,22 +474,35 @@ def _unbake_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, source: Path |
 
 
 def find_source(strip: bpy.types.Strip, record: BakedRecord, source: Path | None = None) -> tuple[Path, str]:
-    """The source of a baked strip, and how the project wrote its path. Raises FaceBlurError if it is not there."""
+    """The source of a baked strip, and how the project wrote its path. `source` is a path that the user chose.
+
+    Raises FaceBlurError if it is not there, or has changed.
+    """
     known = recall_source(record.key)
-    if source is None and known is not None:
-        source = known[0]
-    if source is None or not source.is_file():
+    places = [known[0] if known is not None else None, source]
+    there = [path for path in places if path is not None and path.is_file()]
+    if not there:
         raise FaceBlurError(
             f"The source of '{strip.name}' is not where it was, or not known on this computer. The strip stays baked. "
             "Choose the file to unbake it."
         )
-    if compute_fingerprint(source) != record.source:
+    found = next((path for path in there if compute_fingerprint(path) == record.source), None)
+    if found is None:
         raise FaceBlurError(
-            f"{source.name} is not the source of '{strip.name}', or was changed. The strip stays baked."
+            f"{there[-1].name} is not the source of '{strip.name}', or was changed. The strip stays baked."
         )
-    if known is not None and known[0] == source and _resolve(known[1]) == source:
-        return source, known[1]
-    return source, bpy.path.relpath(str(source)) if known is not None and known[1].startswith("//") else str(source)
+    if known is not None and _resolve(known[1]) == found:
+        return found, known[1]
+    return found, bpy.path.relpath(str(found)) if known is not None and known[1].startswith("//") else str(found)
+
+
+def is_source_there(strip: bpy.types.Strip) -> bool:
+    """Whether the source of a baked strip is where it was, unchanged."""
+    try:
+        find_source(strip, BakedRecord.load(strip))
+    except FaceBlurError:
+        return False
+    return True
 
 
 def _place_modifier(scene: bpy.types.Scene, strip: bpy.types.Strip, place: int) -> None:
