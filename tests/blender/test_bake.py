@@ -16,7 +16,15 @@ import numpy as np
 import pytest
 
 from blender_faceblur.blender import command
-from blender_faceblur.blender.bake.baking import FOLDER, BakeResult, apply, bake, list_quicker_baked, unbake
+from blender_faceblur.blender.bake.baking import (
+    FOLDER,
+    BakeResult,
+    apply,
+    bake,
+    is_source_there,
+    list_quicker_baked,
+    unbake,
+)
 from blender_faceblur.blender.common.context import borrow_mask_editor, borrow_sequencer
 from blender_faceblur.blender.common.footage import get_footage
 from blender_faceblur.blender.common.jobs import run_to_end
@@ -191,7 +199,8 @@ def test_a_strip_stays_baked_if_its_source_is_not_there(scene: Any, tmp_path: Pa
     assert BAKED in get_strip(scene) and check_scene(scene) == []
     wrong = disks.write_film(tmp_path / "wrong.mp4")
     assert "is not the source" in unbake([get_strip(scene)], wrong)[1][0]
-    assert unbake([get_strip(scene)], moved) == (["disk"], [])
+    assert not is_source_there(get_strip(scene))
+    assert bpy.ops.faceblur.unbake(filepath=str(moved)) == {"FINISHED"}
     assert Path(bpy.path.abspath(get_strip(scene).filepath)) == moved and check_scene(scene) == []
 
 
@@ -519,3 +528,29 @@ def test_removing_another_cover_keeps_the_mask_of_a_baked_strip(scene: Any, tmp_
     uncover(scene, scene.sequence_editor.strips_all["copy"])
     assert baked.BakedRecord.load(get_strip(scene)).mask == bpy.data.masks["disk faces"]
     assert unbake([get_strip(scene)]) == (["disk"], [])
+
+
+def test_a_shape_that_is_edited_during_the_bake_is_reported_afterwards(scene: Any) -> None:
+    result = run_to_end(bake([get_strip(scene)]))
+    mask = bpy.data.masks["disk faces"]
+    with borrow_mask_editor(mask) as keying:
+        keying.frame_set(mask.frame_start + 20)
+        for point in mask.layers[1].splines[0].points:
+            point.select = True
+            point.co.x += 0.1
+        bpy.ops.mask.shape_key_insert()
+    mask.update_tag()
+    bpy.context.view_layer.update()
+    assert apply(result) == (["disk"], [])
+    assert [fault.shows for fault in check_scene(scene)] == [True]
+
+
+def test_an_unchanged_project_is_evaluated_but_not_painted_again(scene: Any, tmp_path: Path) -> None:
+    bake_all(scene)
+    bpy.ops.wm.save_mainfile()
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "project.blend"))
+    strip = get_strip(bpy.context.scene)
+    assert not baked.is_evaluated(bpy.data.masks["disk faces"])
+    result = run_to_end(bake([strip]))
+    assert result.films == [] and apply(result) == ([], [])
+    assert baked.is_evaluated(bpy.data.masks["disk faces"]) and check_scene(bpy.context.scene) == []

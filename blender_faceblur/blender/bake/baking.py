@@ -33,10 +33,11 @@ from ..common.context import borrow_selection
 from ..common.footage import KINDS, get_footage, get_shown_footage
 from ..common.jobs import JobProgress, Step
 from ..common.marks import BAKED, get_modifier
-from ..cover.baked import BakedRecord, compute_stamp, explain_change, is_baked, mark_evaluated
+from ..cover.baked import BakedRecord, compute_stamp, count_edits, evaluate, is_baked, is_evaluated, mark_evaluated
 from ..cover.covering import MUST_BE_COVERED, compute_largest_face_px
 from ..cover.strips import cover_strip, get_mask, remove_strip
 from ..guard.checks import check_strip, list_rendered
+from ..masks.changes import hold
 from ..masks.document import load_document
 from ..masks.mask import extend_frame_range
 from ..masks.outlines import check_readable
@@ -79,6 +80,10 @@ class BakeOrder:
     stamp: str
     strips: list[tuple[str, str]]
     """Scene and name of the strips that will show the film."""
+    edits: int = 0
+    """How often the mask had been edited when the order was made, see `count_edits`."""
+    known: str = ""
+    """What the strips' film covers, if it is intact and only the mask's shapes may have changed since."""
 
 
 @dataclass(slots=True)
@@ -95,6 +100,8 @@ class BakedFilm:
 @dataclass(slots=True)
 class BakeResult:
     films: list[BakedFilm] = field(default_factory=list)
+    digests: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """What the masks covered, by name (`OutlineTimeline.digest`), and how often they had been edited then."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -164,6 +171,7 @@ def plan(strips: Iterable[bpy.types.Strip]) -> list[BakeOrder]:
         orders.setdefault(key, order)
         if orders[key] is not order:
             orders[key].strips += order.strips
+            orders[key].known = order.known if orders[key].known == order.known else ""
     return list(orders.values())
 
 
@@ -187,15 +195,20 @@ def _plan_covered(strip: bpy.types.Strip) -> BakeOrder:
 def _plan_baked(strip: bpy.types.Strip) -> BakeOrder | None:
     record = BakedRecord.load(strip)
     film = _find_film(strip)
-    is_intact = film is not None and compute_fingerprint(film) == record.film
-    if is_intact and not explain_change(record):
-        return None
+    known = record.outlines if film is not None and compute_fingerprint(film) == record.film else ""
     if record.mask is None or record.group is None:
+        if known:
+            return None
         raise FaceBlurError(f"'{strip.name}' has lost its mask or its effect. Unbake it and detect its faces again.")
     extend_frame_range(record.mask)
     adopt_layers(record.mask)
+    if compute_stamp(record.mask, record.group) != record.stamp:
+        known = ""
+    if known and is_evaluated(record.mask) and evaluate(record.mask, record.frames) == known:
+        return None
     source, written = find_source(strip, record)
-    return _make_order(strip, source, written, record.mask, record.group)
+    # The other Blender evaluates the mask, because that would block the window.
+    return replace(_make_order(strip, source, written, record.mask, record.group), known=known)
 
 
 def _make_order(
@@ -203,8 +216,10 @@ def _make_order(
 ) -> BakeOrder:
     check_readable(mask)
     document = load_document(mask)
-    key = mask.get(KEY) or secrets.token_hex(8)
-    mask[KEY] = key
+    if KEY not in mask:
+        with hold(mask):
+            mask[KEY] = secrets.token_hex(8)
+            bpy.context.view_layer.update()
     face_px = compute_largest_face_px(document)
     record = MaskRecord.load(mask)
     return BakeOrder(
@@ -213,12 +228,13 @@ def _make_order(
         record.fingerprint,
         mask.name,
         group.name,
-        key,
+        str(mask[KEY]),
         read_painted_effect(strip.name, group, record.size, face_px),
         face_px,
         document.source.frame_count,
         compute_stamp(mask, group),
         [(strip.id_data.name, strip.name)],
+        count_edits(mask),
     )
 
 
@@ -237,9 +253,11 @@ def _bake(orders: list[BakeOrder], folder: Path, wait_s: float | None) -> Genera
             share = (1 - _EVALUATION_SHARE) / total
             span = (_EVALUATION_SHARE + done * share, _EVALUATION_SHARE + (done + order.frames) * share)
             done += order.frames
-            result.films.append(
-                (yield from _paint(order, path, folder, workplace, progress, number, span, result.notes))
-            )
+            digest = OutlineTimeline(read_outlines(path), 1.0).digest()
+            result.digests[order.mask] = digest, order.edits
+            if digest != order.known:
+                work = _paint(order, path, digest, folder, workplace, progress, number, span, result.notes)
+                result.films.append((yield from work))
     return result
 
 
@@ -313,6 +331,7 @@ def _run_in_thread(
 def _paint(
     order: BakeOrder,
     outlines: Path,
+    digest: str,
     folder: Path,
     workplace: Workplace,
     progress: JobProgress,
@@ -320,7 +339,6 @@ def _paint(
     span: tuple[float, float],
     notes: list[str],
 ) -> Generator[Step | None, None, BakedFilm]:
-    digest = OutlineTimeline(read_outlines(outlines), 1.0).digest()
     look = hashlib.sha256(json.dumps([astuple(order.effect), order.face_px]).encode()).hexdigest()[:8]
     pieces = folder / f"{order.key}-{look}.pieces"
     part, report = workplace.name_part(folder / order.key, ""), workplace.folder / f"film-{number}.json"
@@ -376,9 +394,10 @@ def apply(result: BakeResult) -> tuple[list[str], list[str]]:
                 continue
             _switch(scene, strip, film)
             done.append(name)
-        mask = bpy.data.masks.get(order.mask)
-        if mask is not None:
-            mark_evaluated(mask, film.outlines)
+    for name, (digest, edits) in result.digests.items():
+        mask = bpy.data.masks.get(name)
+        if mask is not None and count_edits(mask) == edits:
+            mark_evaluated(mask, digest)
     return done, problems
 
 
@@ -474,22 +493,35 @@ def _unbake_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, source: Path |
 
 
 def find_source(strip: bpy.types.Strip, record: BakedRecord, source: Path | None = None) -> tuple[Path, str]:
-    """The source of a baked strip, and how the project wrote its path. Raises FaceBlurError if it is not there."""
+    """The source of a baked strip, and how the project wrote its path. `source` is a path that the user chose.
+
+    Raises FaceBlurError if it is not there, or has changed.
+    """
     known = recall_source(record.key)
-    if source is None and known is not None:
-        source = known[0]
-    if source is None or not source.is_file():
+    places = [known[0] if known is not None else None, source]
+    there = [path for path in places if path is not None and path.is_file()]
+    if not there:
         raise FaceBlurError(
             f"The source of '{strip.name}' is not where it was, or not known on this computer. The strip stays baked. "
             "Choose the file to unbake it."
         )
-    if compute_fingerprint(source) != record.source:
+    found = next((path for path in there if compute_fingerprint(path) == record.source), None)
+    if found is None:
         raise FaceBlurError(
-            f"{source.name} is not the source of '{strip.name}', or was changed. The strip stays baked."
+            f"{there[-1].name} is not the source of '{strip.name}', or was changed. The strip stays baked."
         )
-    if known is not None and known[0] == source and _resolve(known[1]) == source:
-        return source, known[1]
-    return source, bpy.path.relpath(str(source)) if known is not None and known[1].startswith("//") else str(source)
+    if known is not None and _resolve(known[1]) == found:
+        return found, known[1]
+    return found, bpy.path.relpath(str(found)) if known is not None and known[1].startswith("//") else str(found)
+
+
+def is_source_there(strip: bpy.types.Strip) -> bool:
+    """Whether the source of a baked strip is where it was, unchanged."""
+    try:
+        find_source(strip, BakedRecord.load(strip))
+    except FaceBlurError:
+        return False
+    return True
 
 
 def _place_modifier(scene: bpy.types.Scene, strip: bpy.types.Strip, place: int) -> None:

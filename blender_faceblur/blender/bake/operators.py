@@ -14,7 +14,7 @@ from ..common.job_operator import JobOperator, JobSteps
 from ..common.jobs import JOB
 from ..common.selection import is_busy, list_selected, refuse
 from ..cover.baked import is_baked
-from .baking import BakeResult, apply, bake, list_bakeable, unbake
+from .baking import BakeResult, apply, bake, is_source_there, list_bakeable, unbake
 
 
 class FACEBLUR_OT_bake(JobOperator, bpy.types.Operator):
@@ -61,7 +61,7 @@ class FACEBLUR_OT_unbake(bpy.types.Operator):
     bl_label = "Unbake"
     bl_options = {"REGISTER", "UNDO"}
 
-    source: StringProperty(
+    filepath: StringProperty(
         name="Source",
         subtype="FILE_PATH",
         description="The uncovered film, if it is no longer where it was or this computer does not know it",
@@ -74,8 +74,15 @@ class FACEBLUR_OT_unbake(bpy.types.Operator):
             return False
         return bool(_list_baked(context)) or refuse(cls, "There is no baked strip")
 
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Let the user choose the source if it is not where it was."""
+        if all(is_source_there(strip) for strip in _list_baked(context)):
+            return self.execute(context)
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
     def execute(self, context: bpy.types.Context) -> set[str]:
-        source = Path(bpy.path.abspath(self.source)) if self.source else None
+        source = Path(bpy.path.abspath(self.filepath)) if self.filepath else None
         done, problems = unbake(_list_baked(context), source)
         JOB.problems = problems
         for problem in problems:

@@ -96,6 +96,8 @@ class _Evaluated:
     """What a mask covers (`OutlineTimeline.digest`), of masks that were evaluated and have not been edited since."""
     edited: set[str] = field(default_factory=set)
     """Masks that may have been edited since they were last evaluated or loaded."""
+    edits: dict[str, int] = field(default_factory=dict)
+    """How often each mask was edited, and under an empty name how often all may have been."""
     parts: dict[str, list[bytes]] = field(default_factory=dict)
     """The digests of the first frames of masks whose evaluation goes on."""
 
@@ -115,11 +117,13 @@ def mark_edited(name: str) -> None:
     _EVALUATED.digests.pop(name, None)
     _EVALUATED.parts.pop(name, None)
     _EVALUATED.edited.add(name)
+    _EVALUATED.edits[name] = _EVALUATED.edits.get(name, 0) + 1
 
 
 def mark_all_edited() -> None:
     """Record that undo may have changed any mask."""
     _EVALUATED.edited.update(_EVALUATED.digests)
+    _EVALUATED.edits[""] = _EVALUATED.edits.get("", 0) + 1
     _EVALUATED.digests.clear()
     _EVALUATED.parts.clear()
 
@@ -131,9 +135,19 @@ def forget_evaluated() -> None:
     _EVALUATED.parts.clear()
 
 
+def count_edits(mask: bpy.types.Mask) -> int:
+    """A number that grows with every edit of a mask."""
+    return _EVALUATED.edits.get(mask.name, 0) + _EVALUATED.edits.get("", 0)
+
+
 def is_edited(mask: bpy.types.Mask) -> bool:
     """Whether a mask may have been edited in this session, and was not evaluated since."""
     return mask.name in _EVALUATED.edited
+
+
+def is_evaluated(mask: bpy.types.Mask) -> bool:
+    """Whether `evaluate` returns at once."""
+    return mask.name in _EVALUATED.digests
 
 
 def evaluate(mask: bpy.types.Mask, frames: int) -> str:
@@ -141,7 +155,7 @@ def evaluate(mask: bpy.types.Mask, frames: int) -> str:
 
     Must be called in the main thread. Raises FaceBlurError if the mask cannot be read.
     """
-    if mask.name not in _EVALUATED.digests:
+    if not is_evaluated(mask):
         evaluate_part(mask, frames, frames)
     return _EVALUATED.digests[mask.name]
 
