@@ -49,7 +49,7 @@ from ..cover.covering import (
 )
 from ..cover.issues import list_cover_issues
 from ..cover.nodes import sign
-from ..cover.strips import TIMES, get_mask, is_out_of_speed, sync_mask_strip
+from ..cover.strips import TIMES, get_mask, has_several_speeds, is_out_of_speed, sync_mask_strip
 from ..masks.document import load_document
 from ..masks.record import MaskRecord, get_picture_size, list_own_masks
 from ..preferences.properties import get_preferences
@@ -194,6 +194,13 @@ def _list_faults(  # noqa: C901
         add_fault(
             "Its Mask strip has lost its mask.",
             repair=_get_mask_for(strip) is not None or _get_tracks(strip) is not None,
+        )
+    elif mask is None and has_several_speeds(strip):
+        add_fault(
+            "Its mask cannot have its speed: the whole picture is covered. Give it one constant speed, then use "
+            "Update.",
+            shows=False,
+            repair=False,
         )
     elif mask is None:
         add_fault("Its mask is lost: the whole picture is covered.", shows=False)
