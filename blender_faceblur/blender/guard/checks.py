@@ -51,7 +51,7 @@ from ..cover.issues import list_cover_issues
 from ..cover.nodes import sign
 from ..cover.strips import TIMES, get_mask, has_several_speeds, is_out_of_speed, sync_mask_strip
 from ..masks.document import load_document
-from ..masks.record import MaskRecord, get_picture_size, list_own_masks
+from ..masks.record import MaskRecord, get_picture_size, list_own_masks, list_unreliable_tracks
 from ..preferences.properties import get_preferences
 from ..review.queue import get_span
 
@@ -257,7 +257,7 @@ def _check_inverse(strip: bpy.types.Strip, mask: bpy.types.Mask, add_fault: Call
 
 def _check_review(strip: bpy.types.Strip, mask: bpy.types.Mask, add_fault: Callable[..., None]) -> None:
     try:
-        left = count_left(load_document(mask), get_span(strip, mask))
+        left = count_left(load_document(mask), get_span(strip, mask), list_unreliable_tracks(mask))
     except FaceBlurError as error:
         add_fault(str(error), repair=False)
         return
