@@ -185,7 +185,7 @@ def sync_mask_strips(scene: bpy.types.Scene, with_speed: bool = True) -> list[st
             lost.append(mask_strip.name)
             problems.append(
                 f"The strip '{footage.name}' is covered completely, because its mask cannot have its speed. "
-                "Give it one constant speed, then use Update."
+                "Give all of it one constant speed, also what is hidden behind its ends, then use Update."
             )
     # Removing a strip may move others in memory. Two strips may share a Mask strip, if only footage was copied.
     kept = {mask_strip.name for _, _, mask_strip in list_pairs(scene)} if lost else set()

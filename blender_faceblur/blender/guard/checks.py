@@ -197,8 +197,8 @@ def _list_faults(  # noqa: C901
         )
     elif mask is None and has_several_speeds(strip):
         add_fault(
-            "Its mask cannot have its speed: the whole picture is covered. Give it one constant speed, then use "
-            "Update.",
+            "Its mask cannot have its speed: the whole picture is covered. Give all of it one constant speed, "
+            "also what is hidden behind its ends, then use Update.",
             shows=False,
             repair=False,
         )

@@ -182,8 +182,8 @@ def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[str]:
     elif get_mask(strip) is None:
         if has_several_speeds(strip):
             faults.append(
-                "The mask cannot have this strip's speed: the whole picture is covered. Give the strip one constant "
-                "speed, then use Update"
+                "The mask cannot have this strip's speed: the whole picture is covered. Give all of the strip one "
+                "constant speed, also what is hidden behind its ends, then use Update"
             )
         else:
             faults.append("The mask is lost: the whole picture is covered. Use Update to restore it")
