@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ from .bake.baking import apply as apply_bake
 from .common.context import get_sequencer_scene
 from .common.footage import KINDS
 from .common.jobs import Step, run_to_end
+from .common.marks import get_modifier
 from .cover.baked import is_baked
+from .cover.covering import leave_uncovered
 from .cover.strips import sync_mask_strips
 from .detection.detect import DetectionSettings, cover_found, detect
-from .guard.checks import asks_for_review, check_scene
+from .guard.checks import check_animation
 from .people.decisions import apply_known
 from .rendering.render import render_animation
 
@@ -78,6 +81,13 @@ def build_strips_parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="the strips to cover; without names, all movie and image strips",
     )
+    parser.add_argument(
+        "--leave-uncovered",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="strips in which nothing has to be covered; --render refuses other strips that are not detected",
+    )
     parser.add_argument("--render", action="store_true", help="also render the project with its own settings")
     parser.add_argument(
         "--bake",
@@ -106,7 +116,7 @@ def blur_strips(arguments: list[str]) -> int:
     reporter = choose_reporter(options.quiet, options.json)
     try:
         scene = _get_scene()
-        names = _choose_strips(scene, options.strips)
+        names = choose_strips(scene, options.strips, options.leave_uncovered)
         if options.plates:
             check_models(list_weights())
         image = cli.get_image(options)
@@ -128,6 +138,8 @@ def blur_strips(arguments: list[str]) -> int:
             applied = apply_known(scene, names, recognition, reporter.show_progress)
             if not (options.quiet or options.json):
                 print(f"{applied.clear} of {count(applied.tracks, 'face')} stay visible", flush=True)
+        for name in options.leave_uncovered:
+            leave_uncovered(scene.sequence_editor.strips_all[name], True)
         _save()
         if recognition is not None:
             recognition.save()
@@ -189,11 +201,12 @@ def _bake_for_render(scene: bpy.types.Scene, reporter: Reporter) -> None:
 def render_project(scene: bpy.types.Scene, reporter: Reporter) -> None:
     """Render the scene's frame range to its output path.
 
-    Raises FaceBlurError unless every frame was written, and before rendering if a face would show.
+    Raises FaceBlurError unless every frame was written, and before rendering if a face would show, or if faces were
+    never detected in a strip that is not left uncovered on purpose.
     """
     for problem in sync_mask_strips(scene):
         reporter.warn(problem)
-    faults = [fault for fault in check_scene(scene, asks_for_review()) if fault.shows]
+    faults = [fault for fault in check_animation(scene) if fault.shows]
     if faults:
         raise FaceBlurError(
             "Nothing was rendered, because faces would show. "
@@ -278,16 +291,22 @@ def _get_scene() -> bpy.types.Scene:
     return scene
 
 
-def _choose_strips(scene: bpy.types.Scene, wanted: list[str]) -> list[str]:
+def choose_strips(scene: bpy.types.Scene, wanted: list[str], left: Sequence[str] = ()) -> list[str]:
+    """The names of the strips to cover: those in `wanted`, or else all that are not in `left`. Raises FaceBlurError."""
     there = {strip.name: strip for strip in scene.sequence_editor.strips_all}
-    for name in wanted:
+    for name in (*wanted, *left):
         if name not in there:
             raise FaceBlurError(f"There is no strip named '{name}'. Strips in the scene: {', '.join(there) or 'none'}.")
         if there[name].type not in KINDS:
             raise FaceBlurError(f"'{name}' is not a movie or image strip.")
         if is_baked(there[name]):
             raise FaceBlurError(f"'{name}' is baked. Unbake it in Blender to detect its faces again.")
-    names = wanted or [name for name, strip in there.items() if strip.type in KINDS and not is_baked(strip)]
+    for name in left:
+        if name in wanted or get_modifier(there[name]) is not None:
+            raise FaceBlurError(f"'{name}' cannot be covered and left uncovered.")
+    names = wanted or [
+        name for name, strip in there.items() if strip.type in KINDS and not is_baked(strip) and name not in left
+    ]
     if not names:
         raise FaceBlurError(f"{bpy.data.filepath}: the scene has no movie or image strips.")
     return names

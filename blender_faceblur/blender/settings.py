@@ -116,6 +116,13 @@ class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
     show_coverage: BoolProperty(
         name="Coverage", default=True, description="Show on each strip in the timeline how its faces are covered"
     )
+    black_out_undetected: BoolProperty(
+        name="Black Out Undetected",
+        description=(
+            "Render movie and image strips black in which faces were never detected, except those that are left "
+            "uncovered on purpose"
+        ),
+    )
 
 
 def register() -> None:

@@ -121,7 +121,8 @@ class ReviewReason(StrEnum):
     PERSON_ELSEWHERE = "person_elsewhere"
     """The face resembles a person who is elsewhere in the picture."""
     TOO_FEW_FACE_CROPS = "too_few_views"
-    """The face was never seen well enough to recognise the person."""
+    """The face was never seen well enough to recognise the person. Only documents of earlier versions have this: such a
+    face is covered, so nobody needs to look."""
 
     UNKNOWN = "unknown"
     """A document gives no reason, or one that this program does not know."""

@@ -446,7 +446,7 @@ def test_the_command_bakes_before_a_render_only_in_memory(scene: Any, tmp_path: 
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "project.blend"))
     assert BAKED in get_strip(bpy.context.scene) and check_scene(bpy.context.scene) == []
     with pytest.raises(FaceBlurError, match="is baked"):
-        command._choose_strips(bpy.context.scene, ["disk"])
+        command.choose_strips(bpy.context.scene, ["disk"])
 
 
 def test_a_short_range_is_rendered_without_a_bake(scene: Any) -> None:

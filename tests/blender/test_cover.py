@@ -290,3 +290,43 @@ def test_no_strip_is_checked_in_a_file_without_our_masks(
     assert sync_mask_strips(scene) == [] and not checked
     cover_footage(scene, find(scene, "first"), disks.build_document(film), EFFECT)
     assert sync_mask_strips(scene) == [] and {"first", "second"} <= set(checked)
+
+
+def test_update_says_once_that_a_mask_cannot_have_a_speed_and_leaves_no_mask_strip(
+    scene: Any, film: Path, tmp_path: Path
+) -> None:
+    """Slow motion in the right half of a cut clip leaves a hidden part with another speed."""
+    import blender_faceblur
+    from blender_faceblur.blender.common.jobs import JOB
+    from blender_faceblur.blender.guard.checks import check_strip
+    from blender_faceblur.blender.overlay.outlines import explain_fault
+
+    cover_footage(scene, find(scene, "first"), disks.build_document(film), EFFECT)
+    pair = find(scene, "first"), get_modifier(find(scene, "first")).input_mask_strip
+    before = {strip.name for strip in scene.sequence_editor.strips_all}
+    disks.operate(scene, bpy.ops.sequencer.split, *pair, frame=20, type="SOFT", side="RIGHT")
+    name = next(s.name for s in scene.sequence_editor.strips_all if s.type == "MOVIE" and s.name not in before)
+    disks.operate(scene, bpy.ops.sequencer.retiming_segment_speed_set, find(scene, name), speed=50)
+    assert len(find(scene, name).retiming_keys) > 2
+    sync_mask_strips(scene)
+    masks = {strip.name for strip in scene.sequence_editor.strips_all if strip.type == "MASK"}
+    assert len(masks) == 1, "the right half has none"
+    assert explain_fault(find(scene, name)) == "its mask cannot have its speed, completely covered"
+    assert [fault.text[:30] for fault in check_strip(scene, find(scene, name))] == ["Its mask cannot have its speed"]
+    blender_faceblur.register()
+    try:
+        for strip in scene.sequence_editor.strips_all:
+            strip.select = strip.name == name
+        scene.sequence_editor.active_strip = find(scene, name)
+        with pytest.raises(RuntimeError, match="cannot have its speed"):
+            bpy.ops.faceblur.apply()
+        assert len(JOB.problems) == 1
+    finally:
+        blender_faceblur.unregister()
+    assert {strip.name for strip in scene.sequence_editor.strips_all if strip.type == "MASK"} == masks
+    with borrow_selection(scene, find(scene, name)):
+        bpy.ops.sequencer.retiming_reset()
+    mask = find_lost_mask(find(scene, name))
+    assert mask is not None
+    put_cover(scene, find(scene, name), mask, EFFECT, load_document(mask))
+    assert sync_mask_strips(scene) == [] and check_strip(scene, find(scene, name)) == []

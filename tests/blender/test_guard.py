@@ -308,6 +308,124 @@ def test_the_operators_check_repair_and_refuse_to_render(project: tuple[Any, Any
         guard.register_handlers()
 
 
+@pytest.fixture
+def extension(project: tuple[Any, Any]) -> Iterator[None]:
+    """The whole extension, instead of the handlers of `project`."""
+    import blender_faceblur
+
+    guard.unregister_handlers()
+    cover_handlers.unregister_handlers()
+    blender_faceblur.register()
+    yield
+    blender_faceblur.unregister()
+    cover_handlers.register_handlers()
+    guard.register_handlers()
+
+
+def _add_undetected(scene: Any, tmp_path: Path) -> Any:
+    """A strip of a second film, above the covered one, in which faces were never detected."""
+    path = tmp_path / "other.mp4"
+    disks.write_film(path, (160, 90))
+    return scene.sequence_editor.strips.new_movie("other", str(path), 9, 1)
+
+
+def test_a_strip_that_was_never_detected_is_listed_and_not_rendered_if_covered(
+    project: tuple[Any, Any], extension: None, tmp_path: Path
+) -> None:
+    from blender_faceblur.blender.command import render_project
+    from blender_faceblur.blender.common.jobs import JOB
+    from blender_faceblur.core.types import FaceBlurError
+    from blender_faceblur.reporting.progress import Reporter
+
+    scene, _ = project
+    other = _add_undetected(scene, tmp_path)
+    bpy.ops.faceblur.check()
+    assert [(fault.strip, fault.shows, fault.undetected) for fault in JOB.faults] == [("other", True, True)]
+    scene.render.filepath = str(tmp_path / "out" / "frame")
+    with pytest.raises(RuntimeError, match=r"Not rendered: 'other'[.] Its faces were never detected"):
+        bpy.ops.faceblur.render()
+    with pytest.raises(FaceBlurError, match="'other': Its faces were never detected"):
+        render_project(scene, Reporter())
+    assert not (tmp_path / "out").exists()
+    bpy.ops.faceblur.leave_uncovered(strip="other")
+    assert JOB.faults == []
+    bpy.ops.faceblur.check()
+    assert JOB.faults == []
+    scene.frame_end = scene.frame_start
+    assert bpy.ops.faceblur.render() == {"FINISHED"} and (tmp_path / "out").exists()
+    for strip in scene.sequence_editor.strips_all:
+        strip.select = strip == other
+    bpy.ops.faceblur.leave_uncovered()
+    bpy.ops.faceblur.check()
+    assert [fault.strip for fault in JOB.faults] == ["other"], "the mark was removed"
+
+
+def test_what_nobody_sees_need_not_be_detected(project: tuple[Any, Any], extension: None, tmp_path: Path) -> None:
+    scene, _ = project
+    other = _add_undetected(scene, tmp_path)
+
+    def list_undetected() -> list[str]:
+        return [fault.strip for fault in guard.check_animation(scene)]
+
+    assert list_undetected() == ["other"]
+    channel = scene.sequence_editor.channels[other.channel]
+    channel.mute = True
+    assert list_undetected() == []
+    channel.mute = False
+    other.mute = True
+    assert list_undetected() == []
+    effect = scene.sequence_editor.strips.new_effect("glow", "GLOW", 12, 1, length=10, input1=other)
+    assert list_undetected() == ["other"], "an effect strip shows its input, even if that is muted"
+    disks.operate(scene, bpy.ops.sequencer.delete, effect)
+    other.mute = False
+    disks.operate(scene, bpy.ops.sequencer.meta_make, other)
+    meta = other.parent_meta()
+    assert list_undetected() == ["other"]
+    meta.mute = True
+    assert list_undetected() == []
+    meta.mute = False
+    meta.frame_start = scene.frame_end + 1
+    assert list_undetected() == []
+
+
+def test_undetected_strips_are_black_only_if_the_scene_asks_for_it(
+    project: tuple[Any, Any], extension: None, tmp_path: Path
+) -> None:
+    scene, _ = project
+    other = _add_undetected(scene, tmp_path)
+    other.transform.scale_x = other.transform.scale_y = 2.0
+    shown = disks.render_frame(scene, 10, tmp_path / "shown.png")
+    assert disks.see(shown).disk > 100, "Render Animation works as it always has"
+    scene.faceblur.black_out_undetected = True
+    black = disks.render_frame(scene, 10, tmp_path / "black.png")
+    assert black.max() <= 2 and other.color_multiply == 1.0
+    bpy.ops.faceblur.leave_uncovered(strip="other")
+    assert (disks.render_frame(scene, 10, tmp_path / "again.png") == shown).all()
+
+
+def test_the_command_leaves_strips_uncovered_that_it_is_told_to(project: tuple[Any, Any], tmp_path: Path) -> None:
+    from blender_faceblur.blender import command
+    from blender_faceblur.core.types import FaceBlurError
+
+    scene, _ = project
+    _add_undetected(scene, tmp_path)
+    options = command.build_strips_parser().parse_args(["--leave-uncovered", "other", "--strips"])
+    assert command.choose_strips(scene, options.strips, options.leave_uncovered) == ["film"]
+    assert command.choose_strips(scene, []) == ["film", "other"]
+    for wanted, left in ((["other"], ["other"]), ([], ["film"])):
+        with pytest.raises(FaceBlurError, match="cannot be covered and left uncovered"):
+            command.choose_strips(scene, wanted, left)
+    with pytest.raises(FaceBlurError, match="There is no strip named 'missing'"):
+        command.choose_strips(scene, [], ["missing"])
+
+
+def test_a_covered_strip_cannot_be_left_uncovered(project: tuple[Any, Any], extension: None) -> None:
+    strip = project[1]
+    with pytest.raises(RuntimeError, match=r"'film' is covered[.] Remove its cover first"):
+        bpy.ops.faceblur.leave_uncovered(strip="film")
+    assert get_modifier(strip) is not None and strip[MUST_BE_COVERED]
+
+
 def test_a_strip_can_be_marked_before_it_is_detected(project: tuple[Any, Any]) -> None:
     import blender_faceblur
 

@@ -105,7 +105,7 @@ def verdicts(mask: Any) -> dict[str, str]:
     return {entry.key.split()[0]: entry.verdict or "" for entry in list_review_entries(load_document(mask))}
 
 
-def test_next_goes_through_the_items_riskiest_first(project: tuple[Any, Any, Any]) -> None:
+def test_next_goes_through_the_items_that_show_most_first(project: tuple[Any, Any, Any]) -> None:
     scene, strip, mask = project
     order = kinds(mask)
     assert order[0] == "ends" and order[-1] == "lone"
@@ -168,9 +168,27 @@ def test_cover_covers_a_suppressed_track(project: tuple[Any, Any, Any]) -> None:
     go_to(mask, "weak")
     assert not bpy.ops.faceblur.review_off.poll() and not bpy.ops.faceblur.review_fix.poll()
     assert bpy.ops.faceblur.review_cover() == {"FINISHED"}
-    assert mask.layers.active.name == "Face 03" and load_document(mask).uncovered == []
+    assert "Face 03" in mask.layers and load_document(mask).uncovered == []
+    assert current(mask) != "weak", "the next item"
     assert verdicts(mask)["weak"] == "covered"
     assert not bpy.ops.faceblur.review_cover.poll() and bpy.ops.faceblur.review_off.poll()
+
+
+def test_a_place_that_another_cover_hides_is_an_item_only_while_that_is_on(film: Path) -> None:
+    document = build_document(film)
+    below = [
+        Sample(s.source_frame, Ellipse(s.ellipse.cx, s.ellipse.cy, 8.0, 8.0), Evidence.DETECTED, 0.3)
+        for s in (document.tracks[0].samples[12:16])
+    ]
+    document.uncovered[0].samples[:] = below
+    document.review_items[-1] = review_items.make_review_item("Perhaps 01", below, ReviewReason.LOW_CONFIDENCE)
+    scene = build_project(film, document, EFFECT)
+    mask = disks.get_cover(scene)[1].input_mask_strip.mask
+    assert "weak" not in kinds(mask) and review.count_left(scene) == 3
+    mask.layers["Face 01"].hide_render = True
+    mask.update_tag()
+    bpy.context.view_layer.update()
+    assert "weak" in kinds(mask) and review.count_left(scene) == 4
 
 
 def test_a_corrected_item_gets_the_verdict_fixed(project: tuple[Any, Any, Any]) -> None:

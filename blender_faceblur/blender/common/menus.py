@@ -20,6 +20,7 @@ class FACEBLUR_MT_strip(bpy.types.Menu):
         layout.operator("faceblur.check", text="Check Before Rendering")
         layout.operator("faceblur.render")
         layout.operator("faceblur.must_be_covered")
+        layout.operator("faceblur.leave_uncovered")
         layout.operator("faceblur.bake")
         layout.operator("faceblur.unbake")
         layout.operator("faceblur.export_covered")

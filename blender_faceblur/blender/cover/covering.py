@@ -28,7 +28,7 @@ MUST_BE_COVERED = "faceblur_must_be_covered"
 """Custom property of a strip that was covered once, or that an editor wants covered."""
 
 UNCOVERED_ON_PURPOSE = "faceblur_left_bare"
-"""Custom property of a strip whose cover an editor removed."""
+"""Custom property of a strip whose cover an editor removed, or in which nothing has to be covered."""
 
 EFFECT_MARK, MASK_MARK = "faceblur_effect", "faceblur_mask"
 """Custom properties of a strip's node group: the settings it was made with, and the mask it belongs to."""
@@ -143,6 +143,20 @@ def uncover(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
 def _uses(strip: bpy.types.Strip, mask: bpy.types.Mask) -> bool:
     """Whether a strip shows a mask, or is baked and gets it back when it is unbaked."""
     return (strip.type == "MASK" and strip.mask == mask) or (BAKED in strip and strip[BAKED].get("mask") == mask)
+
+
+def is_left_uncovered(strip: bpy.types.Strip) -> bool:
+    """Whether an editor leaves a strip uncovered on purpose."""
+    return bool(strip.get(UNCOVERED_ON_PURPOSE)) and not strip.get(MUST_BE_COVERED)
+
+
+def leave_uncovered(strip: bpy.types.Strip, on_purpose: bool) -> None:
+    """Mark a strip without a cover as one that is left uncovered on purpose, or remove the mark."""
+    if on_purpose:
+        strip.pop(MUST_BE_COVERED, None)
+        strip[UNCOVERED_ON_PURPOSE] = True
+    else:
+        strip.pop(UNCOVERED_ON_PURPOSE, None)
 
 
 def has_foreign_mask(strip: bpy.types.Strip) -> bool:

@@ -33,25 +33,27 @@ class FACEBLUR_OT_apply(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene = get_sequencer_scene(context)
         effect = read_effect_settings(scene)
-        problems, done = [], 0
+        problems, done = [], []
         for strip in list_selected(context):
             try:
                 mask = get_mask(strip) or find_lost_mask(strip) or find_mask_of_footage(get_footage(strip))
                 if mask is None:
                     raise FaceBlurError(f"'{strip.name}': its faces have not been detected yet. Use Detect Faces.")
                 put_cover(scene, strip, mask, effect, load_document(mask))
-                done += 1
+                done.append(strip.name)
             except FaceBlurError as error:
                 problems.append(str(error))
         problems += sync_mask_strips(scene)
+        # Strips whose mask cannot have their speed are among the problems.
+        done = [name for name in done if get_mask(scene.sequence_editor.strips_all[name]) is not None]
         JOB.problems = problems
         for problem in problems:
             self.report({"ERROR"}, problem)
-        if not done:
-            return {"CANCELLED"}
         if not bpy.app.background:
             refresh_shown_sequencers()
-        self.report({"INFO"}, f"{count(done, 'strip')} covered with these settings")
+        if not done:
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"{count(len(done), 'strip')} covered with these settings")
         return {"FINISHED"}
 
 

@@ -167,7 +167,7 @@ def sync_mask_strip(
     if is_out_of_speed(scene, footage, mask_strip):
         if not with_speed:
             return True
-        if _has_several_speeds(footage) or not _copy_speed(scene, footage, mask_strip):
+        if has_several_speeds(footage) or not _copy_speed(scene, footage, mask_strip):
             return False
     _copy_times(footage, mask_strip)
     return True
@@ -176,25 +176,32 @@ def sync_mask_strip(
 def sync_mask_strips(scene: bpy.types.Scene, with_speed: bool = True) -> list[str]:
     """Give every Mask strip of ours the timing of its footage; returns a sentence for each strip where that failed.
 
-    Such a strip is covered completely, because its modifier loses its mask.
+    Such a strip is covered completely, because its modifier loses its mask. Its Mask strip is removed.
     """
-    problems = []
+    problems, lost = [], []
     for footage, modifier, mask_strip in list(list_pairs(scene)):
         if not sync_mask_strip(scene, footage, mask_strip, with_speed):
             modifier.input_mask_strip = None
+            lost.append(mask_strip.name)
             problems.append(
                 f"The strip '{footage.name}' is covered completely, because its mask cannot have its speed. "
-                "Give it one constant speed, then apply the settings again."
+                "Give all of it one constant speed, also what is hidden behind its ends, then use Update."
             )
+    # Removing a strip may move others in memory. Two strips may share a Mask strip, if only footage was copied.
+    kept = {mask_strip.name for _, _, mask_strip in list_pairs(scene)} if lost else set()
+    for name in dict.fromkeys(lost):
+        if name not in kept:
+            remove_strip(scene, scene.sequence_editor.strips_all[name])
     return problems
 
 
 def is_out_of_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> bool:
     """Whether a Mask strip has another speed than its footage, or may have, because speed keys cannot be compared."""
-    return _has_several_speeds(footage) or _differ_in_speed(scene, footage, mask_strip)
+    return has_several_speeds(footage) or _differ_in_speed(scene, footage, mask_strip)
 
 
-def _has_several_speeds(footage: bpy.types.Strip) -> bool:
+def has_several_speeds(footage: bpy.types.Strip) -> bool:
+    """Whether a strip has speed keys that its Mask strip cannot have, or has frames trimmed for good."""
     # The speed keys of a Mask strip cannot be read, so they cannot be compared. A film whose first or last pictures are
     # trimmed for good is shorter without being faster.
     is_trimmed = any(getattr(footage, name, 0) for name in _TRIMS)

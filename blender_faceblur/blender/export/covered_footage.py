@@ -32,7 +32,7 @@ from ..common.footage import Footage, get_footage
 from ..common.jobs import Step
 from ..common.marks import BAKED, MARK, get_modifier
 from ..correction.edit_masks import get_helper
-from ..cover.covering import MUST_BE_COVERED, find_lost_mask
+from ..cover.covering import MUST_BE_COVERED, UNCOVERED_ON_PURPOSE, find_lost_mask
 from ..cover.strips import cover_strip, get_mask, remove_strip
 from ..guard.checks import asks_for_review, check_strip
 from ..masks.document import get_document_text, load_document
@@ -447,6 +447,18 @@ def _show(strip: bpy.types.Strip, film: str) -> None:
     strip.colorspace_settings.name = space
 
 
+def _remove_cover(strip: bpy.types.Strip) -> None:
+    """Remove our marks and modifiers from a strip. If it was covered, its covers are in its film now."""
+    if MUST_BE_COVERED in strip:
+        strip[UNCOVERED_ON_PURPOSE] = True
+    for name in {MUST_BE_COVERED, BAKED} & set(strip.keys()):
+        del strip[name]
+    while hasattr(strip, "modifiers") and (modifier := get_modifier(strip)) is not None:
+        # Removing a modifier does not decrease the user count of its group (Blender 5.0.1, 5.2).
+        modifier.node_group = None
+        strip.modifiers.remove(modifier)
+
+
 def _remove_covers() -> None:
     """Remove our modifiers, Mask strips, masks, tracks documents and node groups from the file."""
     helper = get_helper()
@@ -458,12 +470,7 @@ def _remove_covers() -> None:
         if scene.sequence_editor is None:
             continue
         for strip in scene.sequence_editor.strips_all:
-            for name in {MUST_BE_COVERED, BAKED} & set(strip.keys()):
-                del strip[name]
-            while hasattr(strip, "modifiers") and (modifier := get_modifier(strip)) is not None:
-                # Removing a modifier does not decrease the user count of its group (Blender 5.0.1, 5.2).
-                modifier.node_group = None
-                strip.modifiers.remove(modifier)
+            _remove_cover(strip)
         for name in [
             strip.name for strip in scene.sequence_editor.strips_all if strip.type == "MASK" and strip.mask in masks
         ]:

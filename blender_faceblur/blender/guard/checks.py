@@ -49,9 +49,9 @@ from ..cover.covering import (
 )
 from ..cover.issues import list_cover_issues
 from ..cover.nodes import sign
-from ..cover.strips import TIMES, get_mask, is_out_of_speed, sync_mask_strip
+from ..cover.strips import TIMES, get_mask, has_several_speeds, is_out_of_speed, sync_mask_strip
 from ..masks.document import load_document
-from ..masks.record import MaskRecord, get_picture_size, list_own_masks
+from ..masks.record import MaskRecord, get_picture_size, list_own_masks, list_unreliable_tracks
 from ..preferences.properties import get_preferences
 from ..review.queue import get_span
 
@@ -79,6 +79,10 @@ _GUARD = _GuardState()
 UNCOVERED = 3
 """Exit code of a Blender without a window that rendered strips black because they would have shown faces."""
 
+_UNDETECTED = (
+    "Its faces were never detected. Detect them, or use Leave Uncovered if nothing in the strip has to be covered."
+)
+
 _NEUTRAL = {"color_multiply": 1.0, "blend_alpha": 1.0, "use_flip_x": False, "use_flip_y": False}
 _NEUTRAL_TRANSFORM = {"offset_x": 0.0, "offset_y": 0.0, "scale_x": 1.0, "scale_y": 1.0, "rotation": 0.0}
 
@@ -100,22 +104,46 @@ class CoverFault:
     in_preview: bool = False
     """Whether faces would show only in the preview, and in renders of the preview."""
 
+    undetected: bool = False
+    """Whether the fault is that faces were never detected in the strip."""
 
-def check_scene(scene: bpy.types.Scene, with_review: bool = False) -> list[CoverFault]:
+
+def check_scene(scene: bpy.types.Scene, with_review: bool = False, with_undetected: bool = False) -> list[CoverFault]:
     """The faults of all covers that a render of the scene can show, including those of scenes within it.
 
-    With `with_review`, items that have not been reviewed count as faces that show.
+    With `with_review`, items that have not been reviewed count as faces that show. With `with_undetected`, so do strips
+    in which faces were never detected, unless an editor leaves them uncovered on purpose.
     """
     faults: list[CoverFault] = []
+    hidden: dict[str, set[str]] = {}
     for owner, strip in list_rendered(scene):
-        faults += check_strip(owner, strip, with_review)
+        if with_undetected and owner.name not in hidden:
+            hidden[owner.name] = _list_hidden(owner)
+        faults += check_strip(owner, strip, with_review, with_undetected and strip.name not in hidden[owner.name])
     return faults
 
 
-def check_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: bool = False) -> list[CoverFault]:
-    """The faults of one strip's cover; none for a strip that was never covered and need not be."""
+def check_animation(scene: bpy.types.Scene) -> list[CoverFault]:
+    """What an editor must know before the scene's animation is rendered: the faults of all covers, and the strips in
+    its frames in which faces were never detected."""
+
+    def is_in_range(fault: CoverFault) -> bool:
+        if fault.scene != scene.name:
+            return True
+        strip = scene.sequence_editor.strips_all[fault.strip]
+        return bool(strip.frame_final_start <= scene.frame_end and strip.frame_final_end > scene.frame_start)
+
+    faults = check_scene(scene, asks_for_review(), with_undetected=True)
+    return [fault for fault in faults if not fault.undetected or is_in_range(fault)]
+
+
+def check_strip(
+    scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: bool = False, with_undetected: bool = False
+) -> list[CoverFault]:
+    """The faults of one strip's cover. A strip that was never covered and need not be has one only with
+    `with_undetected`."""
     try:
-        return _list_faults(scene, strip, with_review)
+        return _list_faults(scene, strip, with_review, with_undetected)
     except Exception as error:  # noqa: BLE001  (an unforeseen error must not show a face either)
         # Blender only prints what a handler raises, and goes on rendering.
         reported = " ".join(f"{type(error).__name__}: {error}".split())
@@ -126,7 +154,9 @@ def check_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: boo
         ]
 
 
-def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: bool) -> list[CoverFault]:  # noqa: C901
+def _list_faults(  # noqa: C901
+    scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: bool, with_undetected: bool
+) -> list[CoverFault]:
     faults: list[CoverFault] = []
 
     def add_fault(text: str, shows: bool = True, repair: bool = True, in_preview: bool = False) -> None:
@@ -142,6 +172,8 @@ def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: bo
             add_fault("It has no cover.", repair=_get_mask_for(strip) is not None)
         elif not strip.get(UNCOVERED_ON_PURPOSE) and _is_analysed(strip):
             add_fault("Its file was analysed, but it has no cover.")
+        elif not strip.get(UNCOVERED_ON_PURPOSE) and with_undetected:
+            faults.append(CoverFault(scene.name, strip.name, _UNDETECTED, shows=True, undetected=True))
         return faults
     if modifier.mute or not modifier.enable:
         add_fault("Its cover is switched off.")
@@ -162,6 +194,13 @@ def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: bo
         add_fault(
             "Its Mask strip has lost its mask.",
             repair=_get_mask_for(strip) is not None or _get_tracks(strip) is not None,
+        )
+    elif mask is None and has_several_speeds(strip):
+        add_fault(
+            "Its mask cannot have its speed: the whole picture is covered. Give all of it one constant speed, "
+            "also what is hidden behind its ends, then use Update.",
+            shows=False,
+            repair=False,
         )
     elif mask is None:
         add_fault("Its mask is lost: the whole picture is covered.", shows=False)
@@ -218,7 +257,7 @@ def _check_inverse(strip: bpy.types.Strip, mask: bpy.types.Mask, add_fault: Call
 
 def _check_review(strip: bpy.types.Strip, mask: bpy.types.Mask, add_fault: Callable[..., None]) -> None:
     try:
-        left = count_left(load_document(mask), get_span(strip, mask))
+        left = count_left(load_document(mask), get_span(strip, mask), list_unreliable_tracks(mask))
     except FaceBlurError as error:
         add_fault(str(error), repair=False)
         return
@@ -316,13 +355,21 @@ def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectS
 def black_out(scene: bpy.types.Scene, with_review: bool = False, of_preview: bool = False) -> list[CoverFault]:
     """Make every strip that would show faces black, until `restore` is called; returns the faults that caused it.
 
-    `of_preview` is for a render of the preview. The function adds no data, so the thread of a render may call it.
+    `of_preview` is for a render of the preview. Strips in which faces were never detected are among them if the scene
+    asks for that. The function adds no data, so the thread of a render may call it.
     """
-    faults = [fault for fault in check_scene(scene, with_review) if fault.shows or (of_preview and fault.in_preview)]
+    found = check_scene(scene, with_review, with_undetected=_blacks_out_undetected(scene))
+    faults = [fault for fault in found if fault.shows or (of_preview and fault.in_preview)]
     for name, owner in {(fault.strip, fault.scene) for fault in faults}:
         own = bpy.data.scenes[owner]
         _blacken(own, own.sequence_editor.strips_all[name])
     return faults
+
+
+def _blacks_out_undetected(scene: bpy.types.Scene) -> bool:
+    """Whether strips are to be rendered black in which faces were never detected."""
+    settings = getattr(scene, "faceblur", None)
+    return settings is not None and bool(settings.black_out_undetected)
 
 
 def restore() -> None:
@@ -373,6 +420,28 @@ def list_rendered(scene: bpy.types.Scene) -> Iterator[tuple[bpy.types.Scene, bpy
                 todo.append(strip.scene)
             elif strip.type in KINDS:
                 yield owner, strip
+
+
+def _list_hidden(scene: bpy.types.Scene) -> set[str]:
+    """The names of strips that nobody sees, because they, their channel or a meta strip around them is muted."""
+    inputs = {
+        part.name
+        for strip in scene.sequence_editor.strips_all
+        for part in (getattr(strip, name, None) for name in ("input_1", "input_2"))
+        if part is not None
+    }
+    found = set()
+    todo = [(scene.sequence_editor, False)]
+    while todo:
+        holder, is_hidden = todo.pop()
+        for strip in holder.strips:
+            is_muted = strip.mute or holder.channels[strip.channel].mute
+            hides = is_hidden or (is_muted and strip.name not in inputs)
+            if hides:
+                found.add(strip.name)
+            if strip.type == "META":
+                todo.append((strip, hides))
+    return found
 
 
 def _explain_broken_group(group: bpy.types.NodeTree) -> str:

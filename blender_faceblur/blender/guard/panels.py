@@ -33,11 +33,16 @@ class FACEBLUR_PT_guard(Tab, bpy.types.Panel):
             box = layout.box()
             row = box.row(align=True)
             row.label(text=fault.strip, icon="ERROR" if fault.shows else "INFO")
+            if fault.undetected:
+                leave = row.operator("faceblur.leave_uncovered", text="", icon="HIDE_OFF")
+                leave.strip, leave.scene = fault.strip, fault.scene
             if fault.repair:
                 row.operator("faceblur.repair", text="", icon="TOOL_SETTINGS").strip = fault.strip
             row.operator("faceblur.go_to_fault", text="", icon="VIEWZOOM").strip = fault.strip
             write_lines(box, context, fault.text)
         layout.operator("faceblur.must_be_covered", icon="LOCKED")
+        layout.operator("faceblur.leave_uncovered", icon="HIDE_OFF")
+        layout.prop(get_sequencer_scene(context).faceblur, "black_out_undetected")
         layout.operator("faceblur.render", icon="RENDER_ANIMATION")
         layout.operator("faceblur.export_covered", icon="EXPORT")
 

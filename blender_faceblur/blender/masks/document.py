@@ -12,7 +12,7 @@ from ...core.document.tracks_file import from_json, to_json
 from ...core.review.queue import count_left
 from ...core.types import FaceBlurError, TrackDocument
 from ..common.marks import MARK
-from .record import MaskRecord
+from .record import MaskRecord, list_unreliable_tracks
 
 
 @dataclass(slots=True)
@@ -55,5 +55,5 @@ def store_document(mask: bpy.types.Mask, record: MaskRecord, document: TrackDocu
         text = bpy.data.texts.new(f"{mask.name} tracks.json")
         mask[MARK + "_tracks"] = text
     text.from_string(to_json(document))
-    record.to_review = count_left(document)
+    record.to_review = count_left(document, unreliable=list_unreliable_tracks(mask))
     record.save(mask)

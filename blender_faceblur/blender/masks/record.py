@@ -339,6 +339,16 @@ def list_own_masks() -> list[bpy.types.Mask]:
     return [mask for mask in bpy.data.masks if has_record(mask)]
 
 
+def list_unreliable_tracks(mask: bpy.types.Mask) -> frozenset[str]:
+    """The tracks whose layers may cover less than the document says: they are hidden, gone or drawn by hand."""
+    record = MaskRecord.load(mask)
+    return frozenset(
+        track
+        for name, track in record.get_tracks().items()
+        if name not in mask.layers or mask.layers[name].hide_render or record.layers[name].freehand
+    )
+
+
 def get_fingerprint(mask: bpy.types.Mask) -> str:
     """The fingerprint of the source that a mask was made for, even if the rest of its record is damaged."""
     return _read_text(_get_group(mask), "fingerprint")

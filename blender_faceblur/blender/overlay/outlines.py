@@ -30,7 +30,7 @@ from ..cover.projection import (
     get_projection,
     get_region_projection,
 )
-from ..cover.strips import get_mask
+from ..cover.strips import get_mask, has_several_speeds
 from ..masks.faces import is_face
 from ..masks.overlay_cache import CachedMask, compute_code, get_cached, get_unit, list_switched_off
 from ..masks.record import LayerRecord, MaskRecord, list_own_masks
@@ -329,6 +329,8 @@ def explain_fault(strip: bpy.types.Strip) -> str:
     if has_foreign_mask(strip):
         return "its mask is gone, faces show"
     if get_mask(strip) is None:
+        if has_several_speeds(strip):
+            return "its mask cannot have its speed, completely covered"
         return "its mask is lost, completely covered" if find_lost_mask(strip) else "completely covered"
     return ""
 

@@ -73,7 +73,7 @@ class _OnEntry(_ReviewOperator):
 
 
 class FACEBLUR_OT_review_next(_ReviewOperator, bpy.types.Operator):
-    """Go to the riskiest item that has not been reviewed, first in this strip and then in the others"""
+    """Go to the item that may show most and has not been reviewed, first in this strip and then in the others"""
 
     bl_idname = "faceblur.review_next"
     bl_label = "Next Item to Review"
@@ -169,7 +169,7 @@ class FACEBLUR_OT_review_off(_OnEntry, bpy.types.Operator):
 
 
 class FACEBLUR_OT_review_cover(_OnEntry, bpy.types.Operator):
-    """Cover this track, which is not covered yet"""
+    """Cover this track, which is not covered yet, and go to the next item"""
 
     bl_idname = "faceblur.review_cover"
     bl_label = "Cover"
@@ -193,7 +193,7 @@ class FACEBLUR_OT_review_cover(_OnEntry, bpy.types.Operator):
         layer = get_layer_name(mask, names[0])
         if layer:
             mask.layers.active = mask.layers[layer]
-        return f"'{entry.track}' is now covered as '{names[0]}'"
+        return f"'{entry.track}' is now covered as '{names[0]}'. {_go_on(scene, strip)}"
 
 
 def _get_current(mask: bpy.types.Mask) -> ReviewEntry:
@@ -208,7 +208,7 @@ def _find_again(document: TrackDocument, entry: ReviewEntry) -> ReviewEntry:
 
     Raises FaceBlurError if the item no longer exists.
     """
-    for other in list_review_entries(document):
+    for other in list_review_entries(document, [track.name for track in document.tracks]):
         if other.key == entry.key:
             return other
     raise FaceBlurError("This item no longer needs a review.")

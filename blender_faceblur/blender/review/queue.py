@@ -21,7 +21,7 @@ from ...core.types import FaceBlurError, TrackDocument, Verdict
 from ..common.footage import KINDS, compute_shown, find_timeline_frame
 from ..cover.strips import get_mask
 from ..masks.document import get_document_text, store_document
-from ..masks.record import MaskRecord, get_layer_name
+from ..masks.record import MaskRecord, get_layer_name, list_unreliable_tracks
 from ..preferences.properties import get_reviewer
 
 _LONGEST_S = 60.0
@@ -85,19 +85,21 @@ def read_queue(mask: bpy.types.Mask) -> Queue:
     if uid not in _CACHE.fresh or uid not in _CACHE.queues:
         text = get_document_text(mask)
         content = text.as_string() if text is not None else ""
-        if uid not in _CACHE.queues or _CACHE.queues[uid].stamp != hash(content):
-            _CACHE.queues[uid] = _read(content)
+        unreliable = list_unreliable_tracks(mask)
+        if uid not in _CACHE.queues or _CACHE.queues[uid].stamp != hash((content, unreliable)):
+            _CACHE.queues[uid] = _read(content, unreliable)
         _CACHE.fresh.add(uid)
     return _CACHE.queues[uid]
 
 
-def _read(content: str) -> Queue:
+def _read(content: str, unreliable: frozenset[str]) -> Queue:
+    stamp = hash((content, unreliable))
     try:
         document = from_json(content)
     except FaceBlurError:
         # The guard and the other operators report the damaged document.
-        return Queue(hash(content))
-    return Queue(hash(content), document, list_review_entries(document))
+        return Queue(stamp)
+    return Queue(stamp, document, list_review_entries(document, unreliable))
 
 
 def get_current(mask: bpy.types.Mask) -> ReviewEntry | None:
@@ -107,7 +109,7 @@ def get_current(mask: bpy.types.Mask) -> ReviewEntry | None:
 
 
 def list_entries(strip: bpy.types.Strip, mask: bpy.types.Mask) -> list[ReviewEntry]:
-    """The review items in the frames that a strip shows, the riskiest first, including reviewed ones."""
+    """The review items in the frames that a strip shows, in the order of the review, including reviewed ones."""
     span = get_span(strip, mask)
     return [entry for entry in read_queue(mask).entries if span is not None and is_shown(entry, span)]
 
@@ -215,10 +217,11 @@ def keep_verdict(mask: bpy.types.Mask, key: str, verdict: Verdict) -> None:
         raise FaceBlurError(f"The mask '{mask.name}' has lost its tracks document. Detect its faces again.")
     record_verdict(queue.document, key, verdict, get_reviewer())
     store_document(mask, MaskRecord.load(mask), queue.document)
-    queue.entries = list_review_entries(queue.document)
+    unreliable = list_unreliable_tracks(mask)
+    queue.entries = list_review_entries(queue.document, unreliable)
     text = get_document_text(mask)
     assert text is not None
-    queue.stamp = hash(text.as_string())
+    queue.stamp = hash((text.as_string(), unreliable))
     PACE.end()
 
 

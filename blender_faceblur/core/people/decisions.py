@@ -235,11 +235,9 @@ def _apply_editor(
 
 def _decide(track: Track, track_embeddings: list[FaceEmbedding], people: People, rate: float, single: bool) -> Decision:
     decision = Decision(track.name, embedding_count=len(track_embeddings))
-    start, stop = track.samples[0].source_frame, track.samples[-1].source_frame + 1
     good = [embedding for embedding in track_embeddings if embedding.quality >= GOOD]
     if len(good) < (1 if single else DECISIONS.least_crops):
         decision.why = f"seen clearly in {len(good)} crops"
-        decision.review_items = _make_items(track, start, stop, ReviewReason.TOO_FEW_FACE_CROPS)
         decision.person = _get_nearest(track_embeddings, people)
         return decision
     keep = [p for p in people.persons if p.mode is Mode.KEEP and p.references]

@@ -16,7 +16,7 @@ from ...common.panels import Tab, write_lines
 from ...common.selection import get_active_footage
 from ...cover.covering import has_foreign_mask, read_effect
 from ...cover.properties import read_effect_settings
-from ...cover.strips import get_mask
+from ...cover.strips import get_mask, has_several_speeds
 from ...guard.checks import has_unanalysed
 from ...masks.faces import describe_origin, is_face, list_faces, read_face
 from ...masks.overlay_cache import get_cached
@@ -180,7 +180,13 @@ def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[str]:
     if has_foreign_mask(strip):
         faults.append("The mask is gone: faces show. Use Check, then Repair")
     elif get_mask(strip) is None:
-        faults.append("The mask is lost: the whole picture is covered. Use Update to restore it")
+        if has_several_speeds(strip):
+            faults.append(
+                "The mask cannot have this strip's speed: the whole picture is covered. Give all of the strip one "
+                "constant speed, also what is hidden behind its ends, then use Update"
+            )
+        else:
+            faults.append("The mask is lost: the whole picture is covered. Use Update to restore it")
     elif has_unanalysed(strip, get_mask(strip)):
         faults.append("Some frames were not analysed and are covered completely. Use Detect Faces again")
     if read_effect(strip) != read_effect_settings(scene):

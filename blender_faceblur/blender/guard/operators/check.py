@@ -10,10 +10,12 @@ from ....core.types import FaceBlurError
 from ....reporting.progress import count
 from ...common.context import get_sequencer_scene, refresh_shown_sequencers
 from ...common.jobs import JOB
+from ...common.marks import get_modifier
 from ...common.selection import get_named_strip, has_strips, list_selected, refuse
-from ...cover.covering import MUST_BE_COVERED
+from ...cover.baked import is_baked
+from ...cover.covering import MUST_BE_COVERED, is_left_uncovered, leave_uncovered
 from ...cover.properties import read_effect_settings
-from ..checks import asks_for_review, check_scene, repair_strip
+from ..checks import check_animation, check_scene, repair_strip
 
 
 class FACEBLUR_OT_check(bpy.types.Operator):
@@ -28,10 +30,15 @@ class FACEBLUR_OT_check(bpy.types.Operator):
         return get_sequencer_scene(context) is not None or refuse(cls, "There are no strips")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        JOB.faults = check_scene(get_sequencer_scene(context), asks_for_review())
-        shown = sum(fault.shows for fault in JOB.faults)
-        if shown:
-            self.report({"WARNING"}, f"{count(shown, 'fault')} would show faces")
+        JOB.faults = check_animation(get_sequencer_scene(context))
+        undetected = [fault.strip for fault in JOB.faults if fault.undetected]
+        shown = sum(fault.shows for fault in JOB.faults) - len(undetected)
+        problems = [f"{count(shown, 'fault')} would show faces"] if shown else []
+        if undetected:
+            names = ", ".join(f"'{name}'" for name in undetected)
+            problems.append(f"Faces were never detected in {count(len(undetected), 'strip')}: {names}")
+        if problems:
+            self.report({"WARNING"}, ". ".join(problems))
         else:
             self.report({"INFO"}, "Every strip that must be covered is covered")
         return {"FINISHED"}
@@ -82,7 +89,7 @@ class FACEBLUR_OT_repair(bpy.types.Operator):
                 repair_strip(own, own.sequence_editor.strips_all[name], read_effect_settings(scene))
             except FaceBlurError as error:
                 problems.append(str(error))
-        JOB.faults = check_scene(scene, asks_for_review())
+        JOB.faults = check_animation(scene)
         for problem in problems:
             self.report({"ERROR"}, problem)
         if not bpy.app.background:
@@ -115,12 +122,58 @@ class FACEBLUR_OT_must_be_covered(bpy.types.Operator):
                 strip[MUST_BE_COVERED] = True
             elif MUST_BE_COVERED in strip:
                 del strip[MUST_BE_COVERED]
-        self.report({"INFO"}, f"{count(len(strips), 'strip')} {'must' if marked else 'need not'} be covered")
+        self.report({"INFO"}, f"{count(len(strips), 'strip')} {'must' if marked else 'no longer must'} be covered")
+        return {"FINISHED"}
+
+
+class FACEBLUR_OT_leave_uncovered(bpy.types.Operator):
+    """Mark the selected strips as ones in which nothing has to be covered, or remove the mark. A marked strip is
+    rendered as it is, and Check does not list it"""
+
+    bl_idname = "faceblur.leave_uncovered"
+    bl_label = "Leave Uncovered"
+    bl_options = {"REGISTER", "UNDO"}
+
+    strip: StringProperty(
+        name="Strip", description="Name of the strip to mark; if empty, the selected strips", options={"SKIP_SAVE"}
+    )
+    scene: StringProperty(
+        name="Scene", description="Name of that strip's scene; if empty, the sequencer's", options={"SKIP_SAVE"}
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return has_strips(cls, context)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        if self.strip:
+            scene = bpy.data.scenes.get(self.scene) or get_sequencer_scene(context)
+            strip = get_named_strip(self, scene, self.strip)
+            strips = [strip] if strip is not None else []
+        else:
+            strips = list_selected(context)
+            if not strips:
+                self.report({"ERROR"}, "Select a movie or image strip")
+        for strip in strips:
+            if get_modifier(strip) is not None or is_baked(strip):
+                self.report({"ERROR"}, f"'{strip.name}' is covered. Remove its cover first")
+                return {"CANCELLED"}
+        if not strips:
+            return {"CANCELLED"}
+        marked = bool(self.strip) or not all(is_left_uncovered(strip) for strip in strips)
+        for strip in strips:
+            leave_uncovered(strip, marked)
+        names = {strip.name for strip in strips}
+        JOB.faults = [fault for fault in JOB.faults if not marked or fault.strip not in names]
+        if not bpy.app.background:
+            refresh_shown_sequencers()
+        self.report({"INFO"}, f"{count(len(strips), 'strip')} {'left' if marked else 'no longer left'} uncovered")
         return {"FINISHED"}
 
 
 class FACEBLUR_OT_render(bpy.types.Operator):
-    """Check all covers and render the animation. If a face would show, report it and do not render"""
+    """Check all covers and render the animation. If a face would show, or a strip was never detected and is not left
+    uncovered on purpose, report it and do not render"""
 
     bl_idname = "faceblur.render"
     bl_label = "Render If Covered"
@@ -132,7 +185,7 @@ class FACEBLUR_OT_render(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene = get_sequencer_scene(context)
-        JOB.faults = check_scene(scene, asks_for_review())
+        JOB.faults = check_animation(scene)
         shown = [fault for fault in JOB.faults if fault.shows]
         if shown:
             for fault in shown:
@@ -147,5 +200,6 @@ CLASSES = (
     FACEBLUR_OT_go_to_fault,
     FACEBLUR_OT_repair,
     FACEBLUR_OT_must_be_covered,
+    FACEBLUR_OT_leave_uncovered,
     FACEBLUR_OT_render,
 )
