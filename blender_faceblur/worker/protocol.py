@@ -40,13 +40,14 @@ class SourceRef:
     """What to open: the file `path`, or with `files` the sequence of these pictures in the folder `path`.
 
     A sequence is shown at `frame_rate` (numerator and denominator; empty means 25). With a `fingerprint` a source with
-    another fingerprint is refused.
+    another fingerprint is refused, and with `for_blender` one that Blender cannot show.
     """
 
     path: str
     files: list[str] = field(default_factory=list)
     frame_rate: list[int] = field(default_factory=list)
     fingerprint: str = ""
+    for_blender: bool = False
 
     @classmethod
     def of(

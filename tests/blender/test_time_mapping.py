@@ -261,14 +261,14 @@ def test_a_truncated_film(name: str, tmp_path: Path) -> None:
     assert numbers[:15] == list(range(15)) and 59 not in numbers
 
 
-def test_a_truncated_mp4_film_is_refused(tmp_path: Path) -> None:
+def test_blender_cannot_show_a_truncated_mp4_film(tmp_path: Path) -> None:
     """After the last readable key frame Blender shows uninitialised memory (5.0.1, 5.2.2)."""
     path = write_film(tmp_path / "film.mp4", range(60), options=B_FRAMES, container_options={"movflags": "faststart"})
     data = path.read_bytes()
     for part in (60, 90, 99):
         path.write_bytes(data[: len(data) * part // 100])
-        with pytest.raises(FaceBlurError, match="truncated"):
-            open_source(path)
+        with open_source(path) as source:
+            assert "truncated" in source.blender_problem
 
 
 def test_a_film_that_is_damaged_in_the_middle(tmp_path: Path) -> None:
