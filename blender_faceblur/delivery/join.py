@@ -88,7 +88,8 @@ def join_film(
             blank = min(compute_blank(original), plan.start)
             if container.format == "matroska":
                 # It has no edit lists, and no times below zero.
-                blank = min(blank, find_earliest_sound(source, settings.reencode_audio, container))
+                early = find_earliest_sound(source, settings.reencode_audio, container)
+                blank = min(blank, early) if early < 0 else blank
             tracks = [plan.add_to(result, container, read_timecode(original), blank)]
             problems: list[str] = []
             tracks += [

@@ -268,7 +268,9 @@ class MovieSource(FrameSource):
         """
         steps = 1.0 / float(self._rate * self._time_base)
         stop = self._count if next_time is None else self._find_frame_at(next_time, steps)
-        return range(self._find_frame_at(time, steps), stop), (time - self._start) / steps
+        # Frames before the first picture show it too.
+        start = 0 if time <= self._first_time else self._find_frame_at(time, steps)
+        return range(start, stop), (time - self._start) / steps
 
     def list_times(self) -> list[Fraction]:
         """The time of every picture in seconds, ascending, from the packets; pictures without a time are missing."""

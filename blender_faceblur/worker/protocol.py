@@ -7,7 +7,6 @@ Request lines go to a child's stdin, which stays open: when it closes, the child
 from __future__ import annotations
 
 import json
-import math
 import re
 import sys
 from collections.abc import Sequence
@@ -464,7 +463,8 @@ def _fits(value: Any, hint: Any) -> bool:
         inner = get_args(hint)[0]
         return type(value) is list and len(value) <= _LONGEST_LIST and all(_fits(v, inner) for v in value)
     if hint is float:
-        return type(value) in (int, float) and math.isfinite(value)
+        # Whole numbers may be too large for a float.
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max
     if hint is int:
         return type(value) is int and abs(value) < 1 << 53
     return type(value) is hint
