@@ -273,7 +273,12 @@ class MovieSource(FrameSource):
         return range(start, stop), (time - self._start) / steps
 
     def list_times(self) -> list[Fraction]:
-        """The time of every picture in seconds, ascending, from the packets; pictures without a time are missing."""
+        """The time of every picture in seconds, ascending, from the packets; pictures without a time are missing.
+
+        Of a film that was cut off, those that can be decoded: its last packets may be incomplete.
+        """
+        if self._is_cut_off:
+            return [time * self._time_base for time, _ in self.pictures()]
         with self._open() as container:
             times = [*self._untimed, *(packet.pts for packet in self._list_pictures(container))]
         return [time * self._time_base for time in sorted(times)]

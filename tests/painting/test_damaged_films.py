@@ -85,6 +85,8 @@ def test_a_film_that_was_cut_off_is_covered_as_far_as_it_goes(suffix: str, perce
     covered = cover_film(source, tmp_path)
     assert len(covered.fed) == len(readable) >= (2 if suffix == ".flv" else percent * 7 // 10)
     assert not any("covered completely" in text for text in covered.warnings)
+    # `--verify` compares with these.
+    assert len(MovieSource(source).list_times()) == len(readable)
     assert count_sound(covered.path) == count_sound(source) > 5
 
 
