@@ -25,12 +25,12 @@ COMMANDS = {
     "bench": (
         "benchmarks.",
         (
-            "measure: bench speed CLIP, bench encoders CLIP, bench accuracy [FOLDER], bench strength FOLDER, "
-            "bench identity FOLDER, bench plates FOLDER, bench recogniser PACKAGE FOLDER"
+            "measure: bench speed CLIP, bench encoders CLIP, bench hostile, bench accuracy [FOLDER], "
+            "bench strength FOLDER, bench identity FOLDER, bench plates FOLDER, bench recogniser PACKAGE FOLDER"
         ),
     ),
 }
-BENCHMARKS = ("accuracy", "encoders", "identity", "plates", "recogniser", "speed", "strength")
+BENCHMARKS = ("accuracy", "encoders", "hostile", "identity", "plates", "recogniser", "speed", "strength")
 ON_REQUEST = {"ensemble": ("ensemble", "five")}
 """Presets whose weights and packages are fetched only for commands that name them, by one of these names."""
 NEED_BPY = ("test", "lint", "package", "library", "bench strength")

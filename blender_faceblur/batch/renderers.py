@@ -125,12 +125,14 @@ class DirectRenderer(Renderer):
         )
         finished = task.part / f"result{container.suffix}"
         pieces = [Path(piece) for piece in painted["pieces"]]
-        notes, times = join_film(pieces, task.job.source, finished, pictures, settings)
-        for text in notes:
+        joined = join_film(pieces, task.job.source, finished, pictures, settings)
+        for text in joined.notes:
             task.warn(text)
-        if len(times) != count:
-            raise FaceBlurError(f"The result for {task.job.source.name} has {len(times)} pictures instead of {count}.")
-        expected = Expected.painted(task.info, int(painted["turn"]), count, times)
+        if len(joined.times) != count:
+            raise FaceBlurError(
+                f"The result for {task.job.source.name} has {len(joined.times)} pictures instead of {count}."
+            )
+        expected = Expected.painted(task.info, int(painted["turn"]), count, joined.times, joined.start)
         verify_film(finished, task.job.source, expected, task.settings.reencode_audio)
         return finished
 

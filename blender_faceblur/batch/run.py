@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from ..delivery.verify import Expected, verify_film
 from ..files.workplace import Workplace, place_file
 from ..reporting.progress import Outcome, Reporter
 from ..reporting.report import ReportSubject, collect_report, draw_faces, list_findings, write_report
-from ..sources import SourceGuard, open_source
+from ..sources import MovieSource, SourceGuard, open_source
 from .planning import SPARE_BYTES, FilmJob, check_place, choose_output, claim
 from .renderers import BlenderRenderer, DirectRenderer, Renderer, Task
 from .rendering import check_blender, run_blender_job
@@ -108,6 +109,7 @@ class Run:
     _container_notes: list[str]
     _blender_losses: tuple[str, ...]
     _turn: int
+    _start: Fraction | None
 
     def __init__(self, job: FilmJob, batch: Batch) -> None:
         self.job, self.batch, self.settings, self.reporter = job, batch, batch.settings, batch.reporter
@@ -153,7 +155,7 @@ class Run:
         if (
             self.settings.resume
             and self.settings.render
-            and _is_finished(self.job, self.info, self._turn, self.settings)
+            and _is_finished(self.job, self.info, self._turn, self._start, self.settings)
         ):
             self.skip()
             return
@@ -193,6 +195,10 @@ class Run:
         with open_source(self.job.source) as source:
             self.guard = SourceGuard(self.job.source)
             self.info, self._blender_losses, self._turn = source.info, source.blender_losses, source.turn
+            self._start = source.start_s if isinstance(source, MovieSource) else None
+            needs_blender = self.job.save_blend is not None or (self.settings.render and not self.settings.is_direct)
+            if needs_blender and source.blender_problem:
+                raise FaceBlurError(source.blender_problem)
         if self.guard.fingerprint != self.info.fingerprint:
             raise FaceBlurError(f"{self.job.source.name} changed while it was opened. Start again.")
         self.job, self.container, self._container_notes = choose_output(self.job, self.info, self.settings)
@@ -425,7 +431,7 @@ def _describe_settings(settings: BatchSettings) -> dict[str, Any]:
     return {key: value for key, value in settings.shape().items() if key not in ("version", "detectors")}
 
 
-def _is_finished(job: FilmJob, info: SourceInfo, turn: int, settings: BatchSettings) -> bool:
+def _is_finished(job: FilmJob, info: SourceInfo, turn: int, start: Fraction | None, settings: BatchSettings) -> bool:
     """Whether the output was made by this program from this source with these settings, and is complete.
 
     The frames of the output are counted again.
@@ -437,7 +443,7 @@ def _is_finished(job: FilmJob, info: SourceInfo, turn: int, settings: BatchSetti
     frames = parse_frames(record, info.fingerprint, settings.shape())
     if frames is None or not (frames == info.frame_count or (film and settings.is_direct)):
         return False
-    expected = Expected.painted(info, turn, frames) if settings.is_direct else Expected.rendered(info)
+    expected = Expected.painted(info, turn, frames, start=start) if settings.is_direct else Expected.rendered(info)
     try:
         if film:
             verify_film(job.output, job.source, expected, settings.reencode_audio)

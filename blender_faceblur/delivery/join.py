@@ -20,6 +20,7 @@ from .container import Container, can_copy
 from .matroska import ROOM, name_pixel_aspect
 from .remux import (
     compute_blank,
+    find_earliest_sound,
     list_dropped,
     merge_tracks,
     move_chapters,
@@ -55,10 +56,20 @@ class PictureStream:
     frame_rate: Fraction = Fraction(25)
 
 
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What a joined film holds: sentences about what was not kept, the time of every picture, and the time that the
+    first of them has in the source, in seconds."""
+
+    notes: list[str]
+    times: list[Fraction]
+    start: Fraction
+
+
 def join_film(
     pieces: Sequence[Path], source: Path, output: Path, pictures: PictureStream, settings: JoinSettings
-) -> tuple[list[str], list[Fraction]]:
-    """Write `output`. Returns sentences about what was not kept, and the time of every picture, in seconds.
+) -> Joined:
+    """Write `output`.
 
     Times are moved so that the first picture or sound is at 0. Raises FaceBlurError if a file cannot be read or
     written, or if the pieces do not fit together.
@@ -73,25 +84,31 @@ def join_film(
             options = {"movflags": "+faststart"} if container.format in ("mp4", "mov") else {}
             result = files.enter_context(av.open(str(output), "w", format=container.format, options=options))
             result.metadata["comment"] = settings.record
-            blank = compute_blank(original)
-            plan = _PicturePlan(pieces, pictures, blank)
-            tracks = [plan.add_to(result, container, read_timecode(original))]
+            plan = _PicturePlan(pieces, pictures)
+            blank = min(compute_blank(original), plan.start)
+            if container.format == "matroska":
+                # It has no edit lists, and no times below zero.
+                early = find_earliest_sound(source, settings.reencode_audio, container)
+                blank = min(blank, early) if early < 0 else blank
+            tracks = [plan.add_to(result, container, read_timecode(original), blank)]
+            problems: list[str] = []
             tracks += [
-                plan_sound(stream, source, result, container, settings.reencode_audio, blank)
+                plan_sound(stream, source, result, container, settings.reencode_audio, blank, problems)
                 for stream in original.streams.audio
             ]
             subtitles = [s for s in original.streams.subtitles if settings.keep_subtitles]
             kept = [stream for stream in subtitles if can_copy(stream, container)]
-            tracks += [_plan_subtitle(stream, source, result, container, blank) for stream in kept]
+            tracks += [_plan_subtitle(stream, source, result, blank, problems) for stream in kept]
             chapters = move_chapters(original, blank)
             if chapters:
                 result.set_chapters(chapters)
             for packet in merge_tracks(tracks):
                 result.mux(packet)
             notes = list_dropped(original, {stream.index for stream in kept}, keeps_marks=True)
+            notes += dict.fromkeys(problems)
         if plan.names_aspect_late:
             name_pixel_aspect(output, plan.size, pictures.pixel_aspect)
-        return notes, plan.list_times()
+        return Joined(notes, plan.list_times(blank), plan.start)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise FaceBlurError(f"The pictures and sound of {source.name} cannot be joined: {reason}.") from error
@@ -100,14 +117,13 @@ def join_film(
 class _PicturePlan:
     """The packets of all pieces, in the order of decoding, with the times of the source."""
 
-    def __init__(self, pieces: Sequence[Path], pictures: PictureStream, blank: Fraction) -> None:
+    def __init__(self, pieces: Sequence[Path], pictures: PictureStream) -> None:
         self._pieces, self._pictures = pieces, pictures
         base = pictures.time_base
         # MP4 and Matroska count whole fractions of a second.
         self._unit = Fraction(1, base.denominator)
         self._step = round(1 / pictures.frame_rate / self._unit)
         self._lead = round(PIECE_LEAD_S / base) * base.numerator
-        self._early = round(blank / self._unit)
         self.size = (0, 0)
         self.names_aspect_late = False
         self._times: list[int] = []
@@ -124,10 +140,17 @@ class _PicturePlan:
         self._decoding = [*ahead, *order][: len(order)]
         self._order = order
 
-    def list_times(self) -> list[Fraction]:
-        return [(time - self._early) * self._unit for time in self._order]
+    @property
+    def start(self) -> Fraction:
+        return self._order[0] * self._unit
 
-    def add_to(self, result: Any, container: Container, timecode: str) -> Iterator[tuple[Fraction, Any]]:
+    def list_times(self, blank: Fraction) -> list[Fraction]:
+        early = round(blank / self._unit)
+        return [(time - early) * self._unit for time in self._order]
+
+    def add_to(
+        self, result: Any, container: Container, timecode: str, blank: Fraction
+    ) -> Iterator[tuple[Fraction, Any]]:
         import av
 
         with av.open(str(self._pieces[0])) as first:
@@ -146,7 +169,7 @@ class _PicturePlan:
             self.names_aspect_late = True
         if timecode:
             target.metadata["timecode"] = timecode
-        return self._walk(target)
+        return self._walk(target, round(blank / self._unit))
 
     def _read_times(self, piece: Path) -> list[int]:
         """The source's times of a piece's packets, in units of `_unit`, in the order of decoding."""
@@ -162,7 +185,7 @@ class _PicturePlan:
             ratio = Fraction(stream.time_base) / self._unit
             return [round(packet.pts * ratio) - self._lead for packet in container.demux(stream) if packet.size]
 
-    def _walk(self, target: Any) -> Iterator[tuple[Fraction, Any]]:
+    def _walk(self, target: Any, early: int) -> Iterator[tuple[Fraction, Any]]:
         import av
 
         place = 0
@@ -178,17 +201,17 @@ class _PicturePlan:
                     time, decoded = self._times[place], self._decoding[place]
                     place += 1
                     packet.stream, packet.time_base = target, self._unit
-                    packet.pts, packet.dts = time - self._early, decoded - self._early
+                    packet.pts, packet.dts = time - early, decoded - early
                     packet.duration = following.get(time, time + usual) - time
                     yield packet.dts * self._unit, packet
 
 
 def _plan_subtitle(
-    stream: Any, source: Path, result: Any, container: Container, blank: Fraction
+    stream: Any, source: Path, result: Any, blank: Fraction, problems: list[str]
 ) -> Iterator[tuple[Fraction, Any]]:
     target = result.add_stream_from_template(stream)
     language = stream.metadata.get("language")
     if language:
         target.metadata["language"] = language
     target.disposition = stream.disposition
-    return walk_packets(source, stream.index, target, container, blank)
+    return walk_packets(source, stream.index, target, blank, problems)

@@ -49,14 +49,19 @@ def remux_film(
             result.metadata["comment"] = record
             blank = compute_blank(original)
             start = read_start(original) - blank
+            if container.format == "matroska":
+                # It has no edit lists, and no times below zero.
+                early = min(find_earliest_sound(source, reencode_audio, container), Fraction(0))
+                blank, start = blank + early, start - early
+            problems: list[str] = []
             tracks = [_plan_pictures(rendered, result, frame_rate, pixel_aspect, start)]
             tracks += [
-                plan_sound(stream, source, result, container, reencode_audio, blank)
+                plan_sound(stream, source, result, container, reencode_audio, blank, problems)
                 for stream in original.streams.audio
             ]
             for packet in merge_tracks(tracks):
                 result.mux(packet)
-            return list_dropped(original)
+            return [*list_dropped(original), *dict.fromkeys(problems)]
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise FaceBlurError(f"The pictures and sound of {source.name} cannot be joined: {reason}.") from error
@@ -178,12 +183,21 @@ def _walk_pictures(
 
 
 def plan_sound(
-    stream: Any, source: Path, result: Any, container: Container, reencode_audio: bool, blank: Fraction
+    stream: Any,
+    source: Path,
+    result: Any,
+    container: Container,
+    reencode_audio: bool,
+    blank: Fraction,
+    problems: list[str],
 ) -> Iterator[tuple[Fraction, Any]]:
-    """Each sound stream is read through a container of its own, so that no stream waits in memory for another."""
+    """Each sound stream is read through a container of its own, so that no stream waits in memory for another.
+
+    While its packets are written, `problems` gets sentences about what could not be read.
+    """
     if can_copy(stream, container):
         target = result.add_stream_from_template(stream)
-        walk = walk_packets(source, stream.index, target, container, blank)
+        walk = walk_packets(source, stream.index, target, blank, problems)
     elif reencode_audio and stream.codec_context is not None:
         channels = stream.codec_context.channels
         if channels not in AAC_LAYOUTS:
@@ -202,21 +216,73 @@ def plan_sound(
 
 
 def walk_packets(
-    source: Path, index: int, target: Any, container: Container, blank: Fraction
+    source: Path, index: int, target: Any, blank: Fraction, problems: list[str]
 ) -> Iterator[tuple[Fraction, Any]]:
     import av
 
     with av.open(str(source), options={"protocol_whitelist": "file"}) as original:
         stream = original.streams[index]
         early = round(blank / stream.time_base)
-        for packet in original.demux(stream):
-            # Only MP4 and MOV have edit lists, which can mark a packet before the start as silent.
-            if packet.size and not (packet.is_discard and container.format == "matroska"):
-                time = (packet.dts if packet.dts is not None else packet.pts or 0) * Fraction(packet.time_base)
-                packet.pts = None if packet.pts is None else packet.pts - early
-                packet.dts = None if packet.dts is None else packet.dts - early
-                packet.stream = target
-                yield time - blank, packet
+        for packet in walk_heard(original, stream, problems):
+            time = (packet.dts if packet.dts is not None else packet.pts or 0) * Fraction(packet.time_base)
+            packet.pts = None if packet.pts is None else packet.pts - early
+            packet.dts = None if packet.dts is None else packet.dts - early
+            packet.stream = target
+            yield time - blank, packet
+
+
+def walk_heard(container: Any, stream: Any, problems: list[str] | None = None) -> Iterator[Any]:
+    """The packets of an open file's stream that players play, and the one that their decoder needs before them.
+
+    Only MP4 and MOV have edit lists, which hide packets. What is hidden may be somebody's words, so it is left out. The
+    packet before the first one that is heard completely stays: most codecs decode a packet with the help of the one
+    before it. Where a file was cut off, the packets end, and `problems` gets a sentence.
+    """
+    import av
+
+    before: Any = None
+    heard = False
+    try:
+        for packet in container.demux(stream):
+            if not packet.size:
+                continue
+            if packet.is_discard:
+                before = packet
+                continue
+            if not heard and before is not None and _needs_packet_before(stream, packet):
+                yield before
+            heard = True
+            yield packet
+    except av.error.InvalidDataError:
+        if problems is not None:
+            problems.append("The file is damaged or cut off, so its sound or subtitles end early.")
+
+
+def _needs_packet_before(stream: Any, first: Any) -> bool:
+    # Of a packet that an edit list hides in part, the hidden part serves the decoder.
+    is_whole = first.pts is not None and stream.start_time is not None and first.pts >= stream.start_time
+    return is_whole and not name_codec(stream).startswith(("pcm_", "flac", "alac"))
+
+
+def find_earliest_sound(source: Path, reencode_audio: bool, container: Container) -> Fraction:
+    """The time in seconds at which the first copied packet of sound of an MP4 or MOV begins; at most 0."""
+    import av
+
+    earliest = Fraction(0)
+    with av.open(str(source), options={"protocol_whitelist": "file"}) as original:
+        if "mp4" not in original.format.name.split(","):
+            # In other containers a time below zero belongs to a delay that the container names.
+            return earliest
+        for number in range(len(original.streams.audio)):
+            # Each search begins at the start.
+            with av.open(str(source), options={"protocol_whitelist": "file"}) as opened:
+                stream = opened.streams.audio[number]
+                if reencode_audio and not can_copy(stream, container):
+                    continue
+                first = next(walk_heard(opened, stream), None)
+                if first is not None and first.pts is not None:
+                    earliest = min(earliest, first.pts * Fraction(first.time_base))
+    return earliest
 
 
 def _walk_encoded(source: Path, index: int, target: Any, blank: Fraction) -> Iterator[tuple[Fraction, Any]]:

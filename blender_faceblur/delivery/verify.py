@@ -12,7 +12,7 @@ from typing import Any
 
 from ..core.types import FaceBlurError, SourceInfo
 from .container import name_codec
-from .remux import read_start
+from .remux import read_start, walk_heard
 
 STEP_TOLERANCE_S = Fraction(2, 1000)
 """Matroska rounds times to milliseconds, so two of them may differ by half a millisecond each."""
@@ -32,6 +32,8 @@ class Expected:
     """When each picture is shown, in seconds; only the times since the first are compared. Empty if not known."""
     turn: int = 0
     """Degrees clockwise by which players turn the pictures."""
+    start: Fraction | None = None
+    """The time of the first picture in the source, in seconds; None if it is where the source's stream begins."""
 
     def list_times(self) -> Sequence[Fraction]:
         if self.frame_rate is not None:
@@ -44,11 +46,18 @@ class Expected:
         return cls(info.frame_count, info.frame_rate, info.width, info.height, info.pixel_aspect)
 
     @classmethod
-    def painted(cls, info: SourceInfo, turn: int, frames: int, times: Sequence[Fraction] = ()) -> Expected:
+    def painted(
+        cls,
+        info: SourceInfo,
+        turn: int,
+        frames: int,
+        times: Sequence[Fraction] = (),
+        start: Fraction | None = None,
+    ) -> Expected:
         """A film whose pictures are stored as in its source, which players turn by `turn` degrees clockwise."""
         lies = turn in (90, 270)
         size = (info.height, info.width) if lies else (info.width, info.height)
-        return cls(frames, None, *size, 1 / info.pixel_aspect if lies else info.pixel_aspect, tuple(times), turn)
+        return cls(frames, None, *size, 1 / info.pixel_aspect if lies else info.pixel_aspect, tuple(times), turn, start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,41 +83,37 @@ def verify_film(result: Path, source: Path, expected: Expected, reencode_audio: 
     except (av.error.FFmpegError, OSError) as error:
         problem = str(error)
     if not problem:
-        theirs = read_sound(source)
-        problem = _check_sound(read_sound(result), theirs, reencode_audio)
-        # MP4 and MOV mark what precedes time zero as silent, which Matroska plays.
-        problem = problem and _check_sound(read_sound(result, with_silent=True), theirs, reencode_audio)
+        theirs = read_sound(source, expected.start)
+        problem = _check_sound(read_sound(result, everything=True), theirs, reencode_audio)
     if problem:
         raise FaceBlurError(f"The result for {source.name} failed its check: {problem}.")
 
 
-def read_sound(path: Path, with_silent: bool = False) -> list[Sound]:
-    """All sound streams of a file, read packet by packet. Those that an edit list silences count on request."""
+def read_sound(path: Path, start: Fraction | None = None, everything: bool = False) -> list[Sound]:
+    """All sound streams of a file, read packet by packet: those that `walk_heard` copies, or `everything`.
+
+    `start` is the time of the first picture; None if it is where the stream begins.
+    """
     import av
 
+    sounds = []
     with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
-        start = read_start(container)
-        streams = list(container.streams.audio)
-        digests = {stream.index: hashlib.sha256() for stream in streams}
-        counts = dict.fromkeys(digests, 0)
-        firsts: dict[int, Fraction] = {}
-        for packet in container.demux(streams) if streams else ():
-            if not packet.size or (packet.is_discard and not with_silent):
-                continue
-            index = packet.stream.index
-            digests[index].update(_strip_adts(bytes(packet), packet.stream))
-            counts[index] += 1
-            if index not in firsts:
-                firsts[index] = (packet.pts or 0) * Fraction(packet.time_base) - start
-        return [
-            Sound(
-                name_codec(stream),
-                digests[stream.index].hexdigest(),
-                counts[stream.index],
-                firsts.get(stream.index, Fraction(0)),
-            )
-            for stream in streams
-        ]
+        start = read_start(container) if start is None else start
+        count = len(container.streams.audio)
+    for number in range(count):
+        with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
+            stream = container.streams.audio[number]
+            packets = container.demux(stream) if everything else walk_heard(container, stream)
+            digest, found, first = hashlib.sha256(), 0, Fraction(0)
+            for packet in packets:
+                if not packet.size:
+                    continue
+                digest.update(_strip_adts(bytes(packet), stream))
+                if not found:
+                    first = (packet.pts or 0) * Fraction(packet.time_base) - start
+                found += 1
+            sounds.append(Sound(name_codec(stream), digest.hexdigest(), found, first))
+    return sounds
 
 
 def _strip_adts(data: bytes, stream: Any) -> bytes:

@@ -44,7 +44,7 @@ def open_source(
 
     A file's content decides its type, not its name. A single name is the same as that picture. `frame_rate` is
     that of a sequence, which has none of its own; films and single pictures ignore it. For `timing` see `MovieSource`.
-    Raises FaceBlurError, in one line, for anything that Blender could not show or would show unpredictably.
+    Raises FaceBlurError, in one line, for anything that cannot be read; see also `FrameSource.blender_problem`.
     """
     path = Path(path).absolute()
     if len(files) > 1:

@@ -21,6 +21,11 @@ class FrameSource(ABC):
     info: SourceInfo
     blender_losses: tuple[str, ...] = ()
     """Those of `info.warnings` that tell what Blender does not show, or a film that it renders does not keep."""
+    blender_problem: str = ""
+    """Why Blender cannot show the source completely, in one line for the user; empty if it can.
+
+    Covers may still be painted into such a source directly.
+    """
     upright_turn: int = 0
     """Degrees clockwise (0, 90, 180, 270) by which the pictures must be rotated for people to stand upright.
 
@@ -43,7 +48,7 @@ class FrameSource(ABC):
         only brightness with `grey`. Do not write into it: a frame that repeats a picture yields the same array
         again. `stop` may exceed `info.frame_count` (another version of Blender may count one frame more); the last
         picture is then repeated, as in Blender. Calls are independent, so several may run in parallel, also in
-        several processes. Raises FaceBlurError if the file cannot be read as Blender reads it.
+        several processes. Raises FaceBlurError if the file cannot be read.
         """
 
     def notes(self) -> list[str]:

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from threading import Lock
 from typing import Any, cast
 
 import numpy as np
@@ -39,6 +42,8 @@ _FORMATS = {
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _NO_MEMORY = -4
 """OpenCV's code of an error that says that there is not enough memory."""
+_SILENCED = Lock()
+"""The error output belongs to the whole process."""
 
 
 class ImageSource(FrameSource):
@@ -126,11 +131,32 @@ def _remove_rotation(data: bytes) -> bytes:
     return bytes(changed)
 
 
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Discard what libpng and libjpeg write about damaged pictures: each failure is reported in one line, by us."""
+    with _SILENCED:
+        try:
+            kept = os.dup(2)
+        except OSError:
+            # A windowed program on Windows has no error output.
+            yield
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
+
+
 def _decode(data: bytes, flags: int, name: str) -> NDArray[Any]:
     import cv2
 
     try:
-        picture: Any = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        with _silence():
+            picture: Any = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except (cv2.error, MemoryError) as error:
         if isinstance(error, MemoryError) or getattr(error, "code", 0) == _NO_MEMORY:
             raise FaceBlurError(f"{name}: there is not enough memory to decode the picture") from None

@@ -45,6 +45,14 @@ _GENERATE_TIMES = 0x1
 _TIMES_JUMP = 0x200
 """AVFMT_FLAG_GENPTS, AVFMT_TS_DISCONT (libavformat/avformat.h)."""
 
+_MISSING_S = 0.25
+"""How long before its stated end a film's last packet may end. Raising it overlooks files that were cut off; below the
+longest packets of sound and subtitles, intact films would be taken for damaged ones."""
+
+_LONGEST_PAUSE = 1000
+"""If a film whose length is taken from its pictures' times has more frames than this for each picture, the times are
+wrong. Raising it accepts longer pauses, and wastes more time on damaged files."""
+
 _HIGHEST_RATE = 1000
 """Blender assigns 90000 frames a second to a transport stream of variable rate, which cannot be edited."""
 
@@ -63,15 +71,42 @@ class _Decoded:
     frame: av.VideoFrame
 
 
+@dataclass(slots=True)
+class _Survey:
+    """What the packets of a film say, read without decoding."""
+
+    times: list[tuple[int | None, int | None]]
+    """The time of each picture and of its decoding, in the stream's time base, in the order of the file."""
+    whole: bool
+    """Whether all packets were read; otherwise those at the beginning of a very large film."""
+    form: list[str]
+    """FFmpeg's names of the container."""
+    index_exceeds_file: bool
+    unreadable: bool
+    """Whether reading ended with an error."""
+    missing: str
+    """How the file was cut off, in words for the user; empty if it has all that it announces."""
+    rates: tuple[Fraction | None, Fraction | None]
+    delay: int
+    """How many pictures the decoder holds back."""
+
+
 class MovieSource(FrameSource):
-    """A film's first video stream, frame by frame as a movie strip shows it."""
+    """A film's first video stream, frame by frame as a movie strip shows it.
+
+    Films that Blender cannot show completely have a `blender_problem`. Their frames begin with the first picture, and
+    end with the last one that can be read.
+    """
 
     def __init__(self, path: Path, timing: tuple[Fraction, int] | None = None) -> None:
         """With `timing` (frame rate and number of frames) frames are counted like those of another film, of which this
-        one is a copy. Raises FaceBlurError if Blender could not show the film."""
+        one is a copy. Raises FaceBlurError if the film cannot be read."""
         self._path = path
         self._damaged: set[int] = set()
         self._ended_at: int | None = None
+        self._is_cut_off = self._begins_early = self._seeks_wrong = False
+        self._keeps_timing = timing is not None
+        self._untimed: list[int] = []
         with self._open() as container:
             stream = _get_stream(container, path.name)
             self._stream_index: int = stream.index
@@ -87,14 +122,15 @@ class MovieSource(FrameSource):
                     f"{path.name}: its frame rate is implausible ({float(rate):.0f} frames a second); convert it first"
                 )
             self._rate, self._count = timing or (Fraction(rate), _count_frames(container, stream, Fraction(rate)))
-            if self._count < 1:
-                raise FaceBlurError(
-                    f"{path.name}: the film has no length or no frames, so Blender cannot show it; convert it first"
-                )
-            if self._start < 0:
-                raise FaceBlurError(
-                    f"{path.name}: the film begins before time zero, so Blender cannot show its start; convert it first"
-                )
+        survey = self._survey()
+        self._is_cut_off = bool(survey.missing)
+        self._move_start(survey)
+        if self._count < 1:
+            raise FaceBlurError(
+                f"{path.name}: the film has no length or no frames, so Blender cannot show it; convert it first"
+            )
+        with self._open() as container:
+            stream = _get_stream(container, path.name)
             first = self._decode_first(container)
             self._format = first.format.name
             self._coded_size = (first.width, first.height)
@@ -112,9 +148,11 @@ class MovieSource(FrameSource):
         late = next((f for f in range(self._count) if self._get_time(f) >= self._first_time), self._count)
         if late:
             warnings.append(f"the first decodable picture is repeated for {late} frame{'s' * (late > 1)} at the start")
-        self._check_end()
+        self.blender_problem = self.blender_problem or self._find_unreachable_part(survey)
         self._damaged.clear()
-        variable, surveyed = self._survey()
+        variable, surveyed = self._assess_survey(survey)
+        if survey.missing:
+            others.append(survey.missing)
         turned = self._rotation in (90, 270)
         width, height = self._coded_size[::-1] if turned else self._coded_size
         self.info = SourceInfo(
@@ -183,6 +221,11 @@ class MovieSource(FrameSource):
         return notes
 
     @property
+    def start_s(self) -> Fraction:
+        """The time of the first frame, in seconds."""
+        return self._start * self._time_base
+
+    @property
     def time_base(self) -> Fraction:
         """The unit of `pictures`' times, in seconds."""
         return self._time_base
@@ -228,23 +271,10 @@ class MovieSource(FrameSource):
 
     def list_key_times(self) -> list[int]:
         """The times of the key pictures from which decoding can start, ascending; empty if they cannot be found."""
-        import av
-
         with self._open() as container:
             if int(container.format.flags) & _TIMES_JUMP:
                 return []
-            try:
-                packets = container.demux(container.streams[self._stream_index])
-                times = [
-                    int(packet.pts)
-                    for packet in packets
-                    if packet.size and packet.is_keyframe and not packet.is_discard and packet.pts is not None
-                ]
-            except av.error.FFmpegError:
-                raise FaceBlurError(
-                    f"{self._path.name}: the file cannot be read to its end; repair it or cut it first"
-                ) from None
-        return sorted(times)
+            return sorted(packet.pts for packet in self._list_pictures(container) if packet.is_keyframe)
 
     def find_frames_showing(self, time: int, next_time: int | None) -> tuple[range, float]:
         """The strip's frames that show the picture at `time`, before the one at `next_time` (None if it is the last).
@@ -253,21 +283,26 @@ class MovieSource(FrameSource):
         """
         steps = 1.0 / float(self._rate * self._time_base)
         stop = self._count if next_time is None else self._find_frame_at(next_time, steps)
-        return range(self._find_frame_at(time, steps), stop), (time - self._start) / steps
+        # Frames before the first picture show it too.
+        start = 0 if time <= self._first_time else self._find_frame_at(time, steps)
+        return range(start, stop), (time - self._start) / steps
 
     def list_times(self) -> list[Fraction]:
-        """The time of every picture in seconds, ascending, from the packets; pictures without a time are missing."""
-        import av
+        """The time of every picture in seconds, ascending, from the packets; pictures without a time are missing.
 
+        Of a film that was cut off, those that can be decoded: its last packets may be incomplete.
+        """
+        if self._is_cut_off:
+            return [time * self._time_base for time, _ in self.pictures()]
         with self._open() as container:
-            try:
-                packets = container.demux(container.streams[self._stream_index])
-                times = [int(p.pts) for p in packets if p.size and not p.is_discard and p.pts is not None]
-            except av.error.FFmpegError:
-                raise FaceBlurError(
-                    f"{self._path.name}: the file cannot be read to its end; repair it or cut it first"
-                ) from None
+            times = [*self._untimed, *(packet.pts for packet in self._list_pictures(container))]
         return [time * self._time_base for time in sorted(times)]
+
+    def _list_pictures(self, container: Any) -> Iterator[Any]:
+        """The packets of pictures that have a time."""
+        for packet in self._read_packets(container, container.streams[self._stream_index]):
+            if packet is not None and packet.size and not packet.is_discard and packet.pts is not None:
+                yield packet
 
     def _find_frame_at(self, time: int, steps: float) -> int:
         """The first strip frame whose time is not before `time`, at most the number of frames."""
@@ -339,31 +374,38 @@ class MovieSource(FrameSource):
         context = stream.codec_context
         context.thread_count = 1
         key_packet = key_picture = not only_after_key
-        packets = container.demux(stream)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except av.error.FFmpegError:
-                raise FaceBlurError(
-                    f"{self._path.name}: the file cannot be read to its end; repair it or cut it first"
-                ) from None
-            if not key_packet:
+        untimed = iter(() if only_after_key else self._untimed)
+        for packet in self._read_packets(container, stream):
+            if not key_packet and packet is not None:
                 if not packet.is_keyframe:
                     continue
                 key_packet = True
             try:
-                frames = packet.decode()
+                frames = context.decode(packet)
             except av.error.FFmpegError:
-                self._damaged.add(packet.dts if packet.dts is not None else packet.pos or 0)
+                if packet is not None:
+                    self._damaged.add(packet.dts if packet.dts is not None else packet.pos or 0)
                 continue
             for frame in frames:
                 key_picture = key_picture or bool(frame.key_frame)
                 if not key_picture:
                     continue
                 time = frame.pts if frame.pts is not None else frame.dts
-                yield _Decoded(_NO_TIME if time is None else time, frame)
+                if time is None:
+                    time = next(untimed, _NO_TIME)
+                yield _Decoded(time, frame)
+
+    def _read_packets(self, container: Any, stream: Any) -> Iterator[Any]:
+        """The packets of a stream. Where a film was cut off, None stands for its end."""
+        import av
+
+        try:
+            yield from container.demux(stream)
+        except av.error.FFmpegError as error:
+            if not (self._is_cut_off and isinstance(error, av.error.InvalidDataError)):
+                raise self._name_unreadable() from None
+            # The decoder still holds the last pictures, which it then gives.
+            yield None
 
     def _decode_first(self, container: Any) -> av.VideoFrame:
         for decoded in self._decode(container):
@@ -389,78 +431,162 @@ class MovieSource(FrameSource):
                     first = next(decoded, None)
                     # After a seek in an MPEG program stream a picture without its own time gets a wrong one.
                     timed = first is not None and first.frame.pts is not None
-                    jumps = int(container.format.flags) & _TIMES_JUMP
-                    if first is not None and first.time <= wanted and (timed or not jumps):
+                    needs_time = int(container.format.flags) & _TIMES_JUMP or self._untimed
+                    if first is not None and first.time <= wanted and (timed or not needs_time):
                         yield first
                         yield from decoded
                         return
         with self._open() as container:
-            if not int(container.format.flags) & _TIMES_JUMP:
-                # Blender first seeks to three frames before the start, but never before zero, and so loses pictures
-                # of films that begin earlier.
-                with suppress(av.error.FFmpegError):
-                    container.seek(self._compute_seek_time(0), stream=container.streams[self._stream_index])
-            yield from self._decode(container)
+            # After a seek that failed, some containers read nothing more, or go on in the middle.
+            as_blender = not (self._begins_early or self._seeks_wrong)
+            yield from self._decode_as_blender(container) if as_blender else self._decode(container)
 
-    def _check_end(self) -> None:
-        """Reject a film whose last frames Blender cannot reach.
+    def _decode_as_blender(self, container: Any) -> Iterator[_Decoded]:
+        """The pictures that Blender decodes from the start; none if it finds none."""
+        import av
+
+        if not int(container.format.flags) & _TIMES_JUMP:
+            # Blender first seeks to three frames before the start, but never before zero, and so loses pictures
+            # of films that begin earlier.
+            with suppress(av.error.FFmpegError):
+                container.seek(self._compute_seek_time(0), stream=container.streams[self._stream_index])
+        yield from self._decode(container)
+
+    def _move_start(self, survey: _Survey) -> None:
+        """Let the frames begin with the first picture and end with the last, where Blender's rules do not."""
+        steps = 1.0 / float(self._rate * self._time_base)
+        times = [shown_at for shown_at, _ in survey.times]
+        timed = [time for time in times if time is not None]
+        if not timed:
+            return
+        missing = len(times) - len(timed)
+        if missing and "matroska" in survey.form:
+            # FFmpeg reads no times below zero from Matroska: these pictures come before the first one with a time.
+            self._untimed = [min(timed) - round((missing - place) * steps) for place in range(missing)]
+        start = min([self._start, *self._untimed]) if self._untimed else min(self._start, *timed)
+        if start < 0:
+            self._begins_early, self._start = True, start
+            self.blender_problem = (
+                f"{self._path.name}: the film begins before time zero, so Blender cannot show its start; "
+                "convert it first"
+            )
+        if self._keeps_timing:
+            return
+        if self._begins_early and not survey.whole:
+            self._count += round(-self._start / steps)
+        elif self._begins_early or self._count < 1:
+            count = round((max(timed) - self._start) / steps) + 1
+            if count > _LONGEST_PAUSE * len(times):
+                return
+            if self._count < 1:
+                self.blender_problem = (
+                    f"{self._path.name}: the film has no length, so Blender cannot show it; convert it first"
+                )
+                survey.missing = survey.missing or (
+                    "the file does not say how long the film is, and may have been cut off: it ends with the last "
+                    "picture that can be read"
+                )
+            self._count = count
+
+    def _find_unreachable_part(self, survey: _Survey) -> str:
+        """Why Blender cannot reach the film's first or last frames; empty if it can.
 
         After the last picture Blender seeks back to a key picture. If there is none it shows uninitialised memory
         (seen in 5.0.1 and 5.2.2 with a truncated MP4), which cannot be analysed.
         """
         import av
 
-        cut_off = FaceBlurError(f"{self._path.name}: the film is truncated and its end is unreadable; repair it first")
+        cut_off = f"{self._path.name}: the film is truncated and its end is unreadable; repair it first"
+        if survey.unreadable:
+            return str(self._name_unreadable())
+        if survey.index_exceeds_file:
+            return cut_off
+        with self._open() as container:
+            first = next(self._decode_as_blender(container), None)
+        if first is None or first.time > self._first_time:
+            self._seeks_wrong = True
+            return f"{self._path.name}: Blender cannot find the film's start; convert it first"
         target = self._compute_seek_time(self._count - 1)
         with self._open() as container:
-            stream: Any = container.streams[self._stream_index]
-            if "mp4" in container.format.name.split(","):
-                # An MP4 lists the positions of all pictures, including missing ones.
-                entries = stream.index_entries
-                last = range(max(0, len(entries) - _ENTRIES_CHECKED), len(entries))
-                if any(entries[place].pos + entries[place].size > self._path.stat().st_size for place in last):
-                    raise cut_off
             if int(container.format.flags) & _TIMES_JUMP or target <= self._start:
                 # Where times jump, Blender goes back frame by frame until it reaches a key picture.
-                return
+                return ""
             try:
-                container.seek(target, stream=stream)
+                container.seek(target, stream=container.streams[self._stream_index])
             except av.error.FFmpegError:
-                return
-            if next(self._decode(container), None) is None:
-                raise cut_off
+                return ""
+            return cut_off if next(self._decode(container), None) is None else ""
 
-    def _survey(self) -> tuple[bool, list[str]]:
-        """Read the packets' times, without decoding, to learn whether the strip shows every picture once.
+    def _name_unreadable(self) -> FaceBlurError:
+        return FaceBlurError(f"{self._path.name}: the file cannot be read to its end; repair it or cut it first")
 
-        Returns whether the rate varies, and warnings. A very large film is judged by its beginning.
-        """
+    def _survey(self) -> _Survey:
+        """Read the packets' times, without decoding. A very large film is judged by its beginning."""
         import av
 
         times: list[tuple[int | None, int | None]] = []
-        seen, whole = 0, True
+        seen, whole, unreadable = 0, True, False
+        pictures_end = last_end = Fraction(0)
         with self._open() as container:
             stream: Any = container.streams[self._stream_index]
-            packets = container.demux(stream)
+            kinds = container.streams
+            packets = container.demux([stream, *kinds.audio, *kinds.subtitles])
             while True:
                 try:
                     packet = next(packets)
                 except StopIteration:
                     break
+                except av.error.InvalidDataError:
+                    unreadable = True
+                    break
                 except av.error.FFmpegError:
-                    raise FaceBlurError(
-                        f"{self._path.name}: the file cannot be read to its end; repair it or cut it first"
-                    ) from None
-                if packet.size and not packet.is_discard:
+                    raise self._name_unreadable() from None
+                at = packet.pts if packet.pts is not None else packet.dts
+                end = Fraction(0) if at is None else (at + (packet.duration or 0)) * Fraction(packet.time_base)
+                if packet.size:
+                    last_end = max(last_end, end)
+                if packet.stream.index == stream.index and packet.size and not packet.is_discard:
                     times.append((packet.pts, packet.dts))
+                    pictures_end = max(pictures_end, end)
                 seen += packet.size
                 if seen > _SURVEY_BYTES:
                     whole = False
                     break
-            header_rates = (stream.average_rate, stream.guessed_rate)
-            delay = stream.codec_context.reorder_depth
+            form = container.format.name.split(",")
+            exceeds = "mp4" in form and self._has_entries_beyond(stream)
+            begin = Fraction(container.start_time or 0, 1_000_000)
+            length = Fraction(container.duration or 0, 1_000_000)
+            missing = ""
+            if exceeds or unreadable or (whole and last_end < begin + length - Fraction(_MISSING_S)):
+                missing = "the file is cut off, or damaged at its end"
+                if whole and length:
+                    missing += (
+                        f": its pictures end after {float(pictures_end - begin):.1f} of {float(length):.1f} seconds"
+                    )
+            return _Survey(
+                times,
+                whole,
+                form,
+                exceeds,
+                unreadable,
+                missing,
+                (stream.average_rate, stream.guessed_rate),
+                stream.codec_context.reorder_depth,
+            )
+
+    def _has_entries_beyond(self, stream: Any) -> bool:
+        """Whether an MP4, which lists the positions of all pictures, lists some that the file does not have."""
+        entries, size = stream.index_entries, self._path.stat().st_size
+        last = range(max(0, len(entries) - _ENTRIES_CHECKED), len(entries))
+        return any(entries[place].pos + entries[place].size > size for place in last)
+
+    def _assess_survey(self, survey: _Survey) -> tuple[bool, list[str]]:
+        """Whether the strip shows every picture once: returns whether the rate varies, and warnings."""
+        times, whole = survey.times, survey.whole
         self._surveyed_whole = whole
         untimed = any(shown_at is None for shown_at, _ in times)
+        if self._untimed:
+            times, untimed = [(time, None) for time in (*self._untimed, *(t for t, _ in times if t is not None))], False
         usable = [time for time in ((pair[1] if untimed else pair[0]) for pair in times) if time is not None]
         if not usable:
             return False, []
@@ -471,13 +597,13 @@ class MovieSource(FrameSource):
         steps = 1.0 / float(self._rate * self._time_base)
         if untimed:
             # Such a picture gets the time of the packet that made the decoder release it (AVI with B-frames).
-            known = known + round(delay * steps)
+            known = known + round(survey.delay * steps)
         reach = self._count
         if not whole:
             reach = min(reach, int((int(known[-1]) - self._start) / steps))
         wanted = np.floor(np.arange(reach) * steps + 0.5).astype(np.int64) + self._start
         shown = np.maximum(np.searchsorted(known, wanted, side="right") - 1, 0)
-        return self._assess_times(shown, len(known), whole, header_rates)
+        return self._assess_times(shown, len(known), whole, survey.rates)
 
     def _assess_times(
         self, shown: NDArray[np.int64], pictures: int, whole: bool, rates: tuple[Fraction | None, Fraction | None]

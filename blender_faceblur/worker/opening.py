@@ -13,7 +13,7 @@ from .protocol import SourceRef
 
 def open_requested(wanted: SourceRef, since: str = "it was analysed") -> FrameSource:
     """Open a source. Raises FaceBlurError if it cannot be opened, or has changed since its fingerprint was taken
-    (`since` says when, in words for the user)."""
+    (`since` says when, in words for the user), or if Blender has to show it and cannot."""
     rate = wanted.frame_rate
     if rate and (len(rate) != 2 or min(rate) < 1):
         raise FaceBlurError("The frame rate must be a fraction above zero.")
@@ -21,4 +21,7 @@ def open_requested(wanted: SourceRef, since: str = "it was analysed") -> FrameSo
     if wanted.fingerprint and source.info.fingerprint != wanted.fingerprint:
         source.close()
         raise FaceBlurError(f"{source.info.file_name} has changed since {since}. Analyse it again.")
+    if wanted.for_blender and source.blender_problem:
+        source.close()
+        raise FaceBlurError(source.blender_problem)
     return source

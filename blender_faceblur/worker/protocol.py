@@ -7,7 +7,6 @@ Request lines go to a child's stdin, which stays open: when it closes, the child
 from __future__ import annotations
 
 import json
-import math
 import re
 import sys
 from collections.abc import Sequence
@@ -40,13 +39,14 @@ class SourceRef:
     """What to open: the file `path`, or with `files` the sequence of these pictures in the folder `path`.
 
     A sequence is shown at `frame_rate` (numerator and denominator; empty means 25). With a `fingerprint` a source with
-    another fingerprint is refused.
+    another fingerprint is refused, and with `for_blender` one that Blender cannot show.
     """
 
     path: str
     files: list[str] = field(default_factory=list)
     frame_rate: list[int] = field(default_factory=list)
     fingerprint: str = ""
+    for_blender: bool = False
 
     @classmethod
     def of(
@@ -471,7 +471,8 @@ def _fits(value: Any, hint: Any) -> bool:
         inner = get_args(hint)[0]
         return type(value) is list and len(value) <= _LONGEST_LIST and all(_fits(v, inner) for v in value)
     if hint is float:
-        return type(value) in (int, float) and math.isfinite(value)
+        # Whole numbers may be too large for a float.
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max
     if hint is int:
         return type(value) is int and abs(value) < 1 << 53
     return type(value) is hint

@@ -292,7 +292,12 @@ def _check_film(film: Path, source: FrameSource, path: Path) -> None:
     if isinstance(source, MovieSource):
         times = source.list_times()
         with suppress(FaceBlurError):
-            verify_film(film, path, Expected.painted(source.info, source.turn, len(times), times), reencode_audio=True)
+            verify_film(
+                film,
+                path,
+                Expected.painted(source.info, source.turn, len(times), times, source.start_s),
+                reencode_audio=True,
+            )
             return
     verify_film(film, path, Expected.rendered(source.info), reencode_audio=True)
 

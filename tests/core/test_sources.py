@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -248,6 +249,22 @@ def test_unusable_files_give_a_one_line_error(name: str, tmp_path: Path) -> None
         open_source(tmp_path / name)
     message = str(caught.value)
     assert name in message and words in message and "\n" not in message
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+def test_libraries_do_not_write_to_the_error_output(
+    suffix: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import cv2
+
+    data = bytearray(cv2.imencode(suffix, draw_number(178))[1].tobytes())
+    for place in range(len(data) // 2, len(data), 7):
+        data[place] ^= 0x55
+    (tmp_path / f"damaged{suffix}").write_bytes(data)
+    with suppress(FaceBlurError), open_source(tmp_path / f"damaged{suffix}") as source:
+        list(source.frames())
+    print("still open", file=sys.stderr)
+    assert capfd.readouterr().err == "still open\n"
 
 
 @pytest.mark.skipif(os.name == "nt" or getattr(os, "geteuid", lambda: 0)() == 0, reason="permissions do not bind here")

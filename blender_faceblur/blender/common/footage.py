@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -30,7 +30,8 @@ class Footage:
 
     def to_source_ref(self, frame_rate: float | Fraction, fingerprint: str = "") -> SourceRef:
         """The reference by which a worker opens it. Image sequences play at `frame_rate`, see `SourceRef`."""
-        return SourceRef.of(self.path, self.files, Fraction(frame_rate).limit_denominator(1001), fingerprint)
+        rate = Fraction(frame_rate).limit_denominator(1001)
+        return replace(SourceRef.of(self.path, self.files, rate, fingerprint), for_blender=True)
 
 
 def get_footage(strip: bpy.types.Strip) -> Footage:
