@@ -6,13 +6,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from ..core.types import FaceBlurError
 from ..delivery.container import CONTAINERS, Container, list_sound
-from ..delivery.join import JoinSettings, PictureStream, join_film
+from ..delivery.join import Joined, JoinSettings, PictureStream, join_film
 from ..delivery.verify import Expected, verify_film
 from ..painting.encoders import name_own_codec
 from ..painting.film import FilmPainter, FilmSettings, read_stream
@@ -51,10 +50,10 @@ def bake(request: PaintRequest, send: Callable[[Any], None]) -> None:
             look.time_base, look.pixel_aspect, painter.stream.header_colors, painter.stream.matrix, look.frame_rate
         )
         settings_of_join = JoinSettings(container, "", reencoded, keep_subtitles=False)
-        notes, times = join_film([piece.path for piece in film.pieces], path, output, pictures, settings_of_join)
-        for text in notes:
+        joined = join_film([piece.path for piece in film.pieces], path, output, pictures, settings_of_join)
+        for text in joined.notes:
             send(Warned(text))
-        _check(output, path, source, times, reencoded)
+        _check(output, path, source, joined, reencoded)
         if compute_fingerprint(path) != source.info.fingerprint:
             raise FaceBlurError(f"{path.name} changed while its covers were painted. Bake it again.")
         pace.finish(film.painted)
@@ -84,10 +83,11 @@ def choose_film_container(path: Path, codec: str) -> tuple[Container, bool]:
     return (max(fitting, key=rate), False) if fitting else (CONTAINERS[0], True)
 
 
-def _check(output: Path, path: Path, source: MovieSource, times: list[Fraction], reencoded: bool) -> None:
+def _check(output: Path, path: Path, source: MovieSource, joined: Joined, reencoded: bool) -> None:
     """Check the film's pictures and sound, then what Blender will make of it."""
     info = source.info
-    verify_film(output, path, Expected.painted(info, source.turn, info.frame_count, times), reencoded)
+    expected = Expected.painted(info, source.turn, info.frame_count, joined.times, joined.start)
+    verify_film(output, path, expected, reencoded)
     with open_source(output) as film:
         shown = film.info
     size, rate = (shown.width, shown.height), shown.frame_rate
