@@ -474,7 +474,8 @@ class MovieSource(FrameSource):
             return
         if self._begins_early and not survey.whole:
             self._count += round(-self._start / steps)
-        elif self._begins_early or self._count < 1:
+        wrong = bool(survey.missing) and survey.whole and self._count > _LONGEST_PAUSE * len(times)
+        if (self._begins_early and survey.whole) or self._count < 1 or wrong:
             count = round((max(timed) - self._start) / steps) + 1
             if count > _LONGEST_PAUSE * len(times):
                 return
@@ -485,6 +486,10 @@ class MovieSource(FrameSource):
                 survey.missing = survey.missing or (
                     "the file does not say how long the film is, and may have been cut off: it ends with the last "
                     "picture that can be read"
+                )
+            elif wrong:
+                self.blender_problem = (
+                    f"{self._path.name}: the file states a wrong length, so Blender cannot show it; convert it first"
                 )
             self._count = count
 

@@ -90,6 +90,16 @@ def test_a_film_that_was_cut_off_is_covered_as_far_as_it_goes(suffix: str, perce
     assert count_sound(covered.path) == count_sound(source) > 5
 
 
+def test_a_wrong_length_does_not_multiply_the_frames(tmp_path: Path) -> None:
+    """A header that promises 30 hours made the analysis repeat the last picture two million times."""
+    source = write_film(tmp_path / "a.flv", Film("flv", count=15))
+    content = source.read_bytes()
+    place = content.index(b"duration") + 9
+    source.write_bytes(content[:place] + struct.pack(">d", 109_948.0) + content[place + 8 :])
+    with MovieSource(source) as film:
+        assert film.info.frame_count == 15 and "length" in film.blender_problem
+
+
 def test_an_intact_film_is_not_reported_as_cut_off(tmp_path: Path) -> None:
     for name, extras in (("a.mkv", Extras(sound_s=3.0)), ("b.mp4", Extras(sound_s=0.2)), ("c.mkv", Extras(sound=()))):
         with MovieSource(write_film(tmp_path / name, Film(count=30), extras.add)) as film:
