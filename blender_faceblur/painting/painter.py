@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
 
@@ -66,13 +66,20 @@ class Painter:
         stored = [transform(outline, size, self._turn) for outline in ordered]
         step = _compute_step(painted, planar)
         whole = (0, 0, *size)
+
+        def fill_all(box: Box) -> Coverage:
+            """The coverage of a part of the picture by all of its covers."""
+            if everything:
+                return np.full((box[3] - box[1], box[2] - box[0]), 255, np.uint8)
+            coverage = fill([outline for outline in stored if _meets(outline.bounds(), box)], box)
+            if not self._settings.inverse:
+                return coverage
+            return np.minimum((255 - coverage).astype(np.uint16) * _INVERSE_EDGE, 255).astype(np.uint8)
+
         # Each group of parts is painted together, with one strength.
         groups: list[tuple[list[tuple[Box, Coverage]], float]] = []
-        if everything:
-            groups.append(([(whole, np.full(size[::-1], 255, np.uint8))], self._largest_face_px))
-        elif self._settings.inverse:
-            shown = np.minimum((255 - fill(stored, whole)).astype(np.uint16) * _INVERSE_EDGE, 255).astype(np.uint8)
-            groups.append(([(whole, shown)], self._largest_face_px))
+        if everything or self._settings.inverse:
+            groups.append(([(whole, fill_all(whole))], self._largest_face_px))
         elif self._effect.uses_shown:
             parts = [(window, fill(near, window)) for window, near in _gather(stored, size, step)]
             groups.append((parts, self._largest_face_px))
@@ -82,7 +89,7 @@ class Painter:
         # All covers are computed from the original samples before the first is painted.
         jobs = []
         for parts, face_px in groups:
-            covers = self._cover(painted, planes, space, stored, [window for window, _ in parts], face_px)
+            covers = self._cover(painted, planes, space, fill_all, [window for window, _ in parts], face_px)
             jobs += [(window, coverage, cover) for (window, coverage), cover in zip(parts, covers, strict=True)]
         for window, coverage, cover in jobs:
             _blend(planes, space, window, coverage, cover, step)
@@ -93,13 +100,13 @@ class Painter:
         frame: Any,
         planes: list[Plane],
         space: CodeSpace,
-        outlines: Sequence[Outline],
+        fill_all: Callable[[Box], Coverage],
         windows: Sequence[Box],
         face_px: float,
     ) -> list[list[Any]]:
         """For each window, the samples of the covered picture at full resolution; a single value each for one colour.
 
-        `outlines` are all covers of the picture.
+        `fill_all` gives the coverage of a part of the picture by all of its covers.
         """
         import cv2
 
@@ -118,8 +125,7 @@ class Painter:
             rgb = space.to_rgb(read_samples(planes, box, space.planar))
         shown: Any = np.broadcast_to(np.float32(1), (box[3] - box[1], box[2] - box[0]))
         if self._effect.uses_shown:
-            near = [outline for outline in outlines if _meets(outline.bounds(), box)]
-            shown = cv2.LUT(fill(near, box), _SHOWN)
+            shown = cv2.LUT(fill_all(box), _SHOWN)
         # The effect is computed in the orientation in which the picture is shown.
         quarters = -self._turn // 90 % 4
         region = Region(

@@ -57,3 +57,32 @@ def test_a_cover_is_the_same_in_8_and_10_bits(kind: str) -> None:
     eight, ten = (_paint(pixel_format, kind, cover)[0][middle] for pixel_format in ("yuv444p", "yuv444p10le"))
     assert np.abs(eight - ten / 4).max() <= 1.5
     assert np.ptp(ten) > 8
+
+
+def test_erase_draws_a_whole_cover_from_nothing() -> None:
+    """Nothing is shown from which a picture that is covered completely could be filled."""
+    painter = Painter(EffectSettings("erase"), FACE_PX)
+    planes = []
+    for turned in (False, True):
+        frame = _make_frame("yuv444p")
+        picture = frame.to_ndarray()
+        other = av.VideoFrame.from_ndarray(255 - picture if turned else picture, format="yuv444p")
+        painted = painter.paint(other, [], everything=True)
+        planes.append(list_planes(painted, choose_planar(painted.format.name))[0].copy())
+    assert (planes[0] == planes[1]).all()
+
+
+def test_an_inverse_erase_fills_the_picture_from_the_faces_that_show() -> None:
+    """Another picture around the face gives the same result: only the face is shown."""
+    face = _outline(150, 100, 35)
+    painter = Painter(EffectSettings("erase", inverse=True), FACE_PX)
+    y, x = np.mgrid[0 : SIZE[1], 0 : SIZE[0]]
+    away = np.hypot(x + 0.5 - 150, y + 0.5 - 100) > 44
+    planes = []
+    for change in (0, 90):
+        picture = _make_frame("yuv444p").to_ndarray().astype(int)
+        picture[:, away] = (picture[:, away] + change) % 256
+        frame = av.VideoFrame.from_ndarray(picture.astype(np.uint8), format="yuv444p")
+        painted = painter.paint(frame, [face])
+        planes.append(list_planes(painted, choose_planar(painted.format.name))[0].astype(int))
+    assert np.abs(planes[0] - planes[1]).max() <= 1
