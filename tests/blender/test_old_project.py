@@ -134,6 +134,9 @@ def test_the_list_the_covers_and_the_review_are_the_same(scene: Any, expected: d
     for face in expected["faces"].values():
         for old, new in _RENAMED.items():
             face["origin"] = face["origin"].replace(old, new)
+    for one in (described, expected):
+        # This version decides on the order, and on the frame that Review goes to.
+        one["review"] = sorted([key, *rest] for key, _, *rest in one["review"])
     for part, content in described.items():
         # Numbers must be equal to the last digit.
         assert content == expected[part], part
