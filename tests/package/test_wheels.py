@@ -25,13 +25,18 @@ NAMES = {
 
 def make_wheel(folder: Path, name: str, module: str) -> Path:
     folder.mkdir(exist_ok=True)
+    package, version = name.split("-")[:2]
+    information = f"{package}-{version}.dist-info"
+    contents = {
+        f"{module}/__init__.py": f"# {name}",
+        f"{information}/METADATA": f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n",
+        f"{information}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n",
+        f"{information}/RECORD": "",
+    }
     with zipfile.ZipFile(folder / name, "w") as archive:
-        archive.writestr(f"{module}/__init__.py", f"# {name}")
-        package, version = name.split("-")[:2]
-        information = f"{package}-{version}.dist-info"
-        archive.writestr(f"{information}/METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
-        archive.writestr(f"{information}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n")
-        archive.writestr(f"{information}/RECORD", "")
+        for path, text in contents.items():
+            # Without a time, so that a wheel that is made again has the same hash.
+            archive.writestr(zipfile.ZipInfo(path), text)
     return folder / name
 
 
