@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..core.types import FaceBlurError, SourceInfo
+from ..core.types import FaceBlurError
 from ..delivery.container import MATROSKA, Container, choose_container, get_container, list_sound
 from ..painting.encoders import CODECS, choose_encoder
 from ..painting.film import read_stream
-from ..sources import MovieSource, open_source
+from ..sources import FrameSource, MovieSource
 from .settings import BatchSettings
 
 OWN_MARK = ".blurred"
@@ -144,9 +144,13 @@ def plan_jobs(
 
 
 def choose_output(
-    job: FilmJob, info: SourceInfo, settings: BatchSettings
+    job: FilmJob, source: FrameSource, settings: BatchSettings
 ) -> tuple[FilmJob, Container | None, list[str]]:
-    """The job with its final output, the container of a film, and sentences for the user. Raises FaceBlurError."""
+    """The job with its final output, the container of a film, and sentences for the user. Raises FaceBlurError.
+
+    `source` is the job's, opened.
+    """
+    info = source.info
     smallest = SMALLEST_SIDES[info.kind]
     if settings.render and not settings.is_direct and min(info.width, info.height) < smallest:
         raise FaceBlurError(
@@ -168,34 +172,33 @@ def choose_output(
             f"{job.source.name}: ffv1 cannot keep pixels that are not square. Use --codec h264 --quality lossless."
         )
     wanted = None if job.choose_ending else job.output
-    codec = _choose_codec(job.source, settings, wanted) if settings.is_direct else settings.blender_codec
+    codec = _choose_codec(job.source, source, settings, wanted) if settings.is_direct else settings.blender_codec
     container, notes = choose_container(job.source, list_sound(job.source), codec, wanted, settings.reencode_audio)
     if job.choose_ending and job.output.suffix.lower() != container.suffix:
         job = replace(job, output=job.output.with_suffix(container.suffix))
     return job, container, notes
 
 
-def _choose_codec(source: Path, settings: BatchSettings, wanted: Path | None) -> str:
+def _choose_codec(source: Path, film: FrameSource, settings: BatchSettings, wanted: Path | None) -> str:
     """The codec that the direct renderer will use for a film. Raises FaceBlurError if none keeps its pixels."""
     # Without a name for the output, its container is the source's own or Matroska (see `choose_container`).
     containers = [get_container((wanted or source).suffix), None if wanted is not None else MATROSKA]
     allowed = sorted({codec for one in containers if one is not None for codec in one.pictures}) or CODECS
-    with open_source(source) as film:
-        if not isinstance(film, MovieSource):
-            raise FaceBlurError(f"{source.name}: this is not a film")
-        try:
-            stream = read_stream(source, film)
-            return choose_encoder(
-                stream.codec,
-                stream.pixel_format,
-                settings.codec,
-                settings.quality,
-                stream.look,
-                settings.encoder,
-                allowed,
-            ).codec
-        except FaceBlurError as error:
-            raise FaceBlurError(f"{source.name}: {error}. Or use --renderer blender.") from error
+    if not isinstance(film, MovieSource):
+        raise FaceBlurError(f"{source.name}: this is not a film")
+    try:
+        stream = read_stream(source, film)
+        return choose_encoder(
+            stream.codec,
+            stream.pixel_format,
+            settings.codec,
+            settings.quality,
+            stream.look,
+            settings.encoder,
+            allowed,
+        ).codec
+    except FaceBlurError as error:
+        raise FaceBlurError(f"{source.name}: {error}. Or use --renderer blender.") from error
 
 
 def _get_picture_format(path: Path) -> str:

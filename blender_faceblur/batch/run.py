@@ -199,9 +199,9 @@ class Run:
             needs_blender = self.job.save_blend is not None or (self.settings.render and not self.settings.is_direct)
             if needs_blender and source.blender_problem:
                 raise FaceBlurError(source.blender_problem)
-        if self.guard.fingerprint != self.info.fingerprint:
-            raise FaceBlurError(f"{self.job.source.name} changed while it was opened. Start again.")
-        self.job, self.container, self._container_notes = choose_output(self.job, self.info, self.settings)
+            if self.guard.fingerprint != self.info.fingerprint:
+                raise FaceBlurError(f"{self.job.source.name} changed while it was opened. Start again.")
+            self.job, self.container, self._container_notes = choose_output(self.job, source, self.settings)
         for place in self._list_places():
             claim(place, self.job.source, self.batch.taken)
 

@@ -19,8 +19,8 @@ from ..painting.outlines import OutlineTimeline, read_outlines
 from ..painting.stickers import read_sticker
 from ..sources import MovieSource, compute_fingerprint, open_source
 from .opening import open_requested
-from .protocol import PaintDone, PaintRequest, Started, Warned
-from .reporting import PaintingPace
+from .protocol import PaintDone, PaintRequest, Warned
+from .reporting import paint_pieces
 
 
 def bake(request: PaintRequest, send: Callable[[Any], None]) -> None:
@@ -38,13 +38,7 @@ def bake(request: PaintRequest, send: Callable[[Any], None]) -> None:
         codecs = tuple(sorted(container.pictures))
         settings = FilmSettings(request.effect, request.codec, request.quality, request.encoder, codecs)
         painter = FilmPainter(source, path, timeline, settings, sticker, per_frame=True)
-        send(Started(source.info.frame_count))
-        for text in painter.list_losses():
-            send(Warned(text))
-        pace = PaintingPace(source.info.frame_count, send)
-        film = painter.paint(Path(request.folder), pace.report)
-        for text in source.notes():
-            send(Warned(text))
+        film, pace = paint_pieces(painter, source, Path(request.folder), send)
         look = painter.look
         pictures = PictureStream(
             look.time_base, look.pixel_aspect, painter.stream.header_colors, painter.stream.matrix, look.frame_rate

@@ -20,7 +20,7 @@ from ..sources import ImageSource, MovieSource
 from .baking import bake
 from .opening import open_requested
 from .protocol import PaintDone, PaintRequest, Started, Warned
-from .reporting import PaintingPace
+from .reporting import paint_pieces
 
 
 def paint(request: PaintRequest, send: Callable[[Any], None]) -> None:
@@ -42,13 +42,7 @@ def paint(request: PaintRequest, send: Callable[[Any], None]) -> None:
             raise FaceBlurError(f"{source.info.file_name}: covers are painted into films and single pictures only")
         settings = FilmSettings(request.effect, request.codec, request.quality, request.encoder, tuple(request.allowed))
         painter = FilmPainter(source, Path(request.source.path), CoverTimeline(document), settings, sticker)
-        send(Started(source.info.frame_count))
-        for text in painter.list_losses():
-            send(Warned(text))
-        pace = PaintingPace(source.info.frame_count, send)
-        film = painter.paint(Path(request.folder), pace.report)
-        for text in source.notes():
-            send(Warned(text))
+        film, pace = paint_pieces(painter, source, Path(request.folder), send)
         if film.whole:
             pictures = "1 picture is" if film.whole == 1 else f"{film.whole} pictures are"
             send(Warned(f"{pictures} covered completely, because they were not analysed."))

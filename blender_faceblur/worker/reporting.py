@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How often a worker process reports its progress."""
+"""How often a worker process reports its progress, and what it reports while it paints."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from .protocol import Progress, Stage
+from ..painting.film import FilmPainter, PaintedFilm
+from ..sources import MovieSource
+from .protocol import Progress, Stage, Started, Warned
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,23 @@ class ReportingSettings:
 
 
 REPORTING = ReportingSettings()
+
+
+def paint_pieces(
+    painter: FilmPainter, source: MovieSource, folder: Path, send: Callable[[Any], None]
+) -> tuple[PaintedFilm, PaintingPace]:
+    """Make the pieces of a film, and send their progress and what the user should know of them.
+
+    The caller finishes the pace that is returned.
+    """
+    send(Started(source.info.frame_count))
+    for text in painter.list_losses():
+        send(Warned(text))
+    pace = PaintingPace(source.info.frame_count, send)
+    film = painter.paint(folder, pace.report)
+    for text in source.notes():
+        send(Warned(text))
+    return film, pace
 
 
 class PaintingPace:

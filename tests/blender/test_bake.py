@@ -290,9 +290,8 @@ def _write_long_film(path: Path) -> None:
         film.mux(stream.encode(None))
 
 
-def test_a_shape_that_an_editor_keys_after_the_bake_is_noticed(scene: Any, tmp_path: Path) -> None:
-    bake_all(scene)
-    mask = bpy.data.masks[0]
+def key_shape(mask: Any) -> None:
+    """Move a face's shape at frame 20 and key it, as an editor does in the Mask editor."""
     with borrow_mask_editor(mask) as keying:
         keying.frame_set(mask.frame_start + 20)
         for point in mask.layers[1].splines[0].points:
@@ -301,6 +300,12 @@ def test_a_shape_that_an_editor_keys_after_the_bake_is_noticed(scene: Any, tmp_p
         bpy.ops.mask.shape_key_insert()
     mask.update_tag()
     bpy.context.view_layer.update()
+
+
+def test_a_shape_that_an_editor_keys_after_the_bake_is_noticed(scene: Any, tmp_path: Path) -> None:
+    bake_all(scene)
+    mask = bpy.data.masks[0]
+    key_shape(mask)
     assert [fault.text for fault in check_scene(scene)] == [
         "Its mask or effect was changed after the bake. Bake it again."
     ]
@@ -533,14 +538,7 @@ def test_removing_another_cover_keeps_the_mask_of_a_baked_strip(scene: Any, tmp_
 def test_a_shape_that_is_edited_during_the_bake_is_reported_afterwards(scene: Any) -> None:
     result = run_to_end(bake([get_strip(scene)]))
     mask = bpy.data.masks["disk faces"]
-    with borrow_mask_editor(mask) as keying:
-        keying.frame_set(mask.frame_start + 20)
-        for point in mask.layers[1].splines[0].points:
-            point.select = True
-            point.co.x += 0.1
-        bpy.ops.mask.shape_key_insert()
-    mask.update_tag()
-    bpy.context.view_layer.update()
+    key_shape(mask)
     assert apply(result) == (["disk"], [])
     assert [fault.shows for fault in check_scene(scene)] == [True]
 

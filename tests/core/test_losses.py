@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an output does not keep is said before the work, and in words that are true."""
+"""The program reports before the work what an output does not keep, and reports it correctly."""
 
 from __future__ import annotations
 

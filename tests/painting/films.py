@@ -265,10 +265,10 @@ def cover_film(
     settings = settings or BatchSettings(color=GREEN)
     fed: list[Planes] = []
     warnings: list[str] = []
+    job = FilmJob(source, output or folder / f"{source.stem}.blurred{source.suffix}", output is None)
     with MovieSource(source) as film:
         info = film.info
-    job = FilmJob(source, output or folder / f"{source.stem}.blurred{source.suffix}", output is None)
-    job, container, notes = choose_output(job, info, settings)
+        job, container, notes = choose_output(job, film, settings)
     warnings += notes
     for place in (folder / "work", folder / "part", folder / "storage"):
         place.mkdir(exist_ok=True)
