@@ -56,8 +56,10 @@ def _choose_display(size: tuple[int, int], aspect: Fraction, widest: int, highes
 
 
 def _walk(data: bytearray, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-    """The ID of each element, and where its content starts and stops, inside those that lead to the video track. Of
-    checksums only that of the tracks is told."""
+    """The ID of each element, and where its content starts and stops, inside those that lead to the video track.
+
+    Of the checksums it yields only that of the tracks.
+    """
     while start < stop:
         key, at = _read_number(data, start, keep_length=True)
         size, at = _read_number(data, at)
