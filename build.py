@@ -21,6 +21,7 @@ COMMANDS = {
     "models": ("tools.models", "fetch the weights of detectors and recognisers"),
     "demo": ("tools.demo", "make a short film of a real face and blur it"),
     "package": ("tools.package", "build the extension's zips for Blender"),
+    "docs": ("tools.site", "build the documentation's website"),
     "library": ("tools.library", "build a .blend file of the effects, for projects without the extension"),
     "bench": (
         "benchmarks.",

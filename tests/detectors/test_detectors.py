@@ -273,10 +273,10 @@ def test_padding_adds_black_on_the_right_and_at_the_bottom() -> None:
     assert maker.make(np.ones((20, 20, 3), np.uint8))[0, :, 20:].max() == 0
 
 
-def test_the_readme_names_every_face_detector() -> None:
+def test_the_command_line_page_names_every_face_detector() -> None:
     """A detector that no preset runs can only be used with `--detectors`, so that row must name it."""
-    readme = Path(__file__).resolve().parents[2] / "README.md"
-    row = next(line for line in readme.read_text(encoding="utf-8").splitlines() if line.startswith("| `--detectors "))
+    page = Path(__file__).resolve().parents[2] / "docs" / "command-line.md"
+    row = next(line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| `--detectors "))
     every, without = row.rsplit(". The detectors are ", 1)[1].split("; no preset runs ")
     assert re.findall(r"`(\w+)`", every) == [kind.name for kind in DETECTORS]
     in_presets = {use.detector for preset in PRESETS for use in preset.detectors}
