@@ -326,6 +326,7 @@ class Plan:
             return rows
         for height in options.height or [0]:
             rows |= self._list_direct(height)
+        rows |= self._list_long_direct((options.height or [0])[0])
         rows["job"] = self._time(f"whole job ({options.preset})", partial(self._blur, clip, "direct"), count)
         rows["long job"] = self._time(
             f"whole job {times}", partial(self._blur, self._longer, "direct"), count * options.repeat
@@ -372,6 +373,27 @@ class Plan:
                     )
         return rows
 
+    def _list_long_direct(self, height: int) -> dict[str, Timing]:
+        """The direct renderer on the repeated clip at a height, so that the start of its process hardly counts."""
+        folder = self._folder / "direct long"
+        folder.mkdir()
+        clip = self._clip
+        if height:
+            clip = folder / f"scaled{clip.suffix}"
+            scale_clip(self._clip, height, clip)
+        longer, tracks = folder / f"longer{clip.suffix}", folder / "1.json"
+        repeat_clip(clip, self._options.repeat, longer)
+        write_faces(longer, 1, tracks)
+        words = f"{f' at {height} lines' if height else ''} of the clip repeated {self._options.repeat} times"
+        frames = self._count * self._options.repeat
+        encode = self._time(f"decode and encode alone{words}", partial(encode_again, longer, folder / "a.nut"), frames)
+        return {"long encode": encode} | {
+            f"long {kind}": self._time(
+                f"direct render{words}, 1 face, {kind}", partial(paint, longer, tracks, kind, folder), frames
+            )
+            for kind in ("solid", "mosaic")
+        }
+
     def _list_blender(self) -> dict[str, Timing]:
         nowhere, everywhere = self._folder / "nowhere.json", self._folder / "everywhere.json"
         write_faces(self._clip, 0, nowhere)
@@ -387,7 +409,13 @@ class Plan:
         }
         whole = f"whole job ({self._options.preset}), --renderer blender"
         job = self._time(whole, partial(self._blur, self._clip, "blender"), self._count)
-        return {"plain": plain, **covers, "blender job": job}
+        long_job = Timing(
+            f"{whole}, of the clip repeated {self._options.repeat} times, once",
+            partial(self._blur, self._longer, "blender"),
+            1,
+            self._count * self._options.repeat,
+        )
+        return {"plain": plain, **covers, "blender job": job, "long blender job": long_job}
 
     def _render(self, document: Path, kind: str | None) -> None:
         effect = None if kind is None else {"kind": kind, "color": "000000", "samples_across": 6.0}
@@ -414,7 +442,10 @@ def print_ratios(rows: dict[str, Timing]) -> None:
     """How the medians of two rows compare: seconds per frame of the first divided by those of the second."""
     pairs = [(name, "encode " + name.rpartition(" ")[2]) for name in rows if name.startswith(("solid ", "mosaic "))]
     pairs += [
+        ("long solid", "long encode"),
+        ("long mosaic", "long encode"),
         ("blender job", "job"),
+        ("long blender job", "long job"),
         ("deface scaled", "long job"),
         ("deface", "job"),
         ("blender mosaic", "mosaic 1 0"),
