@@ -27,6 +27,7 @@ from ..core.detection.settings import (
 from ..core.people.decisions import RATES, USUAL_RATE
 from ..core.tracking.plates import list_weights as list_plate_weights
 from ..core.types import FaceBlurError
+from ..delivery.voice import Voice
 from ..files.paths import check_models
 from ..painting.encoders import CODECS, QUALITIES
 from ..reporting.progress import Outcome, choose_reporter, print_line
@@ -86,11 +87,21 @@ def build_parser(program: str = "build.py blur") -> argparse.ArgumentParser:
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
     parser.add_argument("--resume", action="store_true", help="skip complete outputs, and resume unfinished analyses")
     parser.add_argument("--drop-subtitles", action="store_true", help="leave subtitles out: they may name people")
+    _add_voice_option(parser)
     parser.add_argument("--reencode-audio", action="store_true", help="re-encode sound that cannot be copied unchanged")
     parser.add_argument(
         "--blender", type=Path, metavar="PATH", help="use an installed Blender 5 where Blender is needed"
     )
     return parser
+
+
+def _add_voice_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--voice",
+        choices=[voice.value for voice in Voice],
+        default=Voice.KEEP.value,
+        help="keep the sound as it is (default), leave it out, or lower all voices: a disguise that can be undone",
+    )
 
 
 def add_verify_options(parser: argparse.ArgumentParser) -> None:
@@ -166,6 +177,7 @@ def build_verify_parser(program: str) -> argparse.ArgumentParser:
         metavar="N",
         help=f"search one frame in N for uncovered faces (default {EVERY}; 1 for all frames)",
     )
+    _add_voice_option(parser)
     parser.add_argument("--report", type=Path, metavar="FILE", help="write a report, as .html or .json")
     parser.add_argument("--effect", choices=EFFECT_NAMES, help="the effect of the output, for the report")
     parser.add_argument("--quiet", action="store_true", help="print only leaks and errors")
@@ -273,6 +285,7 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
         overwrite=options.overwrite,
         resume=options.resume,
         reencode_audio=options.reencode_audio,
+        voice=Voice(options.voice),
         plates=options.plates,
         verify_every=options.verify_every if options.verify else 0,
         inverse=options.inverse,
@@ -324,6 +337,8 @@ def _check_renderer(options: argparse.Namespace, blender: Path | None) -> None:
     if options.renderer == "blender" and (options.codec not in BLENDER_CODECS or options.encoder != "cpu"):
         known = ", ".join(BLENDER_CODECS)
         raise FaceBlurError(f"--renderer blender writes {known} with its own encoders. Use --renderer direct.")
+    if options.renderer == "blender" and options.voice != Voice.KEEP.value:
+        raise FaceBlurError("--voice is not possible with --renderer blender. Use --renderer direct.")
 
 
 def get_image(options: argparse.Namespace) -> Path | None:
@@ -366,7 +381,7 @@ def verify_output(arguments: list[str], program: str) -> int:
         outcome = verify_one(
             FilmJob(options.source, options.film, report=options.report),
             options.tracks,
-            BatchSettings(effect=options.effect or "", verify_every=options.verify_every),
+            BatchSettings(effect=options.effect or "", verify_every=options.verify_every, voice=Voice(options.voice)),
             reporter,
         )
     except FaceBlurError as error:

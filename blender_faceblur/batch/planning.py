@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..core.types import FaceBlurError
 from ..delivery.container import MATROSKA, Container, choose_container, get_container, list_sound
+from ..delivery.voice import Voice, list_disguised
 from ..painting.encoders import CODECS, choose_encoder
 from ..painting.film import read_stream
 from ..sources import FrameSource, MovieSource
@@ -173,7 +174,10 @@ def choose_output(
         )
     wanted = None if job.choose_ending else job.output
     codec = _choose_codec(job.source, source, settings, wanted) if settings.is_direct else settings.blender_codec
-    container, notes = choose_container(job.source, list_sound(job.source), codec, wanted, settings.reencode_audio)
+    sound = list_sound(job.source) if settings.voice is not Voice.MUTE else []
+    if settings.voice is Voice.DISGUISE:
+        sound = list_disguised(sound)
+    container, notes = choose_container(job.source, sound, codec, wanted, settings.reencode_audio)
     if job.choose_ending and job.output.suffix.lower() != container.suffix:
         job = replace(job, output=job.output.with_suffix(container.suffix))
     return job, container, notes

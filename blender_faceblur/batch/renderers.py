@@ -122,6 +122,7 @@ class DirectRenderer(Renderer):
             make_record(task.info.fingerprint, task.settings.shape(), count),
             task.settings.reencode_audio,
             not task.settings.drop_subtitles,
+            task.settings.voice,
         )
         finished = task.part / f"result{container.suffix}"
         pieces = [Path(piece) for piece in painted["pieces"]]
@@ -133,7 +134,7 @@ class DirectRenderer(Renderer):
                 f"The result for {task.job.source.name} has {len(joined.times)} pictures instead of {count}."
             )
         expected = Expected.painted(task.info, int(painted["turn"]), count, joined.times, joined.start)
-        verify_film(finished, task.job.source, expected, task.settings.reencode_audio)
+        verify_film(finished, task.job.source, expected, task.settings.reencode_audio, task.settings.voice)
         return finished
 
     @property

@@ -446,7 +446,7 @@ def _is_finished(job: FilmJob, info: SourceInfo, turn: int, start: Fraction | No
     expected = Expected.painted(info, turn, frames, start=start) if settings.is_direct else Expected.rendered(info)
     try:
         if film:
-            verify_film(job.output, job.source, expected, settings.reencode_audio)
+            verify_film(job.output, job.source, expected, settings.reencode_audio, settings.voice)
         else:
             verify_picture(job.output, info.width, info.height)
     except FaceBlurError:

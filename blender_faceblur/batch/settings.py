@@ -11,6 +11,7 @@ from pathlib import Path
 from ..core.detection.settings import DEFAULT_MARGIN, get_preset, list_detectors
 from ..core.tracking import plates
 from ..core.types import FaceBlurError
+from ..delivery.voice import Voice
 from ..files.paths import get_model_path, list_models
 from .people import Recognition
 
@@ -38,6 +39,7 @@ class BatchSettings:
     overwrite: bool = False
     resume: bool = False
     reencode_audio: bool = False
+    voice: Voice = Voice.KEEP
     blender: Path | None = None
     verify_every: int = 0
     """Verify outputs, and run the detectors on one frame in this many; 0 for no verification."""
@@ -75,6 +77,7 @@ class BatchSettings:
             "encoder": self.encoder,
             "drop_subtitles": self.drop_subtitles,
             "reencode_audio": self.reencode_audio,
+            **({"voice": self.voice.value} if self.voice is not Voice.KEEP else {}),
             **({"people": self.people.digest} if self.people else {}),
             **({"plates": list_weights(plates.PLATE_PRESET)} if self.plates else {}),
             **({"image": hashlib.sha256(self.image.read_bytes()).hexdigest()} if self.image else {}),

@@ -100,7 +100,11 @@ def run_verification(
         # Effects without samples leave nothing of a face, so nearly all of its detail must be gone.
         samples = settings.samples_per_face if settings.effect in ("mosaic", "blur", "gaussian") else _FEW_SAMPLES
         request = build_verify_request(
-            source, output, tracks, place, VerifyOptions(samples, settings.verify_every or 1)
+            source,
+            output,
+            tracks,
+            place,
+            VerifyOptions(samples, settings.verify_every or 1, voice=settings.voice.value),
         )
 
         def hear(message: Message) -> None:

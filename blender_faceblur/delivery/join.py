@@ -28,6 +28,7 @@ from .remux import (
     read_timecode,
     walk_packets,
 )
+from .voice import Voice, plan_disguised
 
 PIECE_LEAD_S = 86400
 """How much later pictures are in a piece than in the source. Otherwise the NUT muxer would move a piece that has a time
@@ -42,6 +43,7 @@ class JoinSettings:
     record: str
     reencode_audio: bool = False
     keep_subtitles: bool = True
+    voice: Voice = Voice.KEEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +88,18 @@ def join_film(
             result.metadata["comment"] = settings.record
             plan = _PicturePlan(pieces, pictures)
             blank = min(compute_blank(original), plan.start)
-            if container.format == "matroska":
+            if container.format == "matroska" and settings.voice is Voice.KEEP:
                 # It has no edit lists, and no times below zero.
                 early = find_earliest_sound(source, settings.reencode_audio, container)
                 blank = min(blank, early) if early < 0 else blank
             tracks = [plan.add_to(result, container, read_timecode(original), blank)]
             problems: list[str] = []
-            tracks += [
-                plan_sound(stream, source, result, container, settings.reencode_audio, blank, problems)
-                for stream in original.streams.audio
-            ]
+            for stream in original.streams.audio:
+                if settings.voice is Voice.KEEP:
+                    reencode = settings.reencode_audio
+                    tracks.append(plan_sound(stream, source, result, container, reencode, blank, problems))
+                elif settings.voice is Voice.DISGUISE:
+                    tracks.append(plan_disguised(stream, source, result, container, blank))
             subtitles = [s for s in original.streams.subtitles if settings.keep_subtitles]
             kept = [stream for stream in subtitles if can_copy(stream, container)]
             tracks += [_plan_subtitle(stream, source, result, blank, problems) for stream in kept]

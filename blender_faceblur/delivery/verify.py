@@ -13,9 +13,14 @@ from typing import Any
 from ..core.types import FaceBlurError, SourceInfo
 from .container import name_codec
 from .remux import read_start, walk_heard
+from .voice import DISGUISED_CODECS, Voice
 
 STEP_TOLERANCE_S = Fraction(2, 1000)
 """Matroska rounds times to milliseconds, so two of them may differ by half a millisecond each."""
+
+_DISGUISE_TOLERANCE_S = Fraction(15, 100)
+"""How far beginning and end of lowered sound may be from the source's, in seconds: an encoder's delay, what a decoder
+drops from a cut-off packet, and the silence added at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +67,22 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """A sound stream: codec, hash and number of its packets, and its first packet's time after the video's start."""
+    """A sound stream: codec, hash and number of its packets, and when it begins and ends after the video's start."""
 
     codec: str
     sha256: str
     packets: int
     offset_s: Fraction
+    end_s: Fraction
 
 
-def verify_film(result: Path, source: Path, expected: Expected, reencode_audio: bool) -> None:
+def verify_film(
+    result: Path, source: Path, expected: Expected, reencode_audio: bool, voice: Voice = Voice.KEEP
+) -> None:
     """Raise FaceBlurError unless every picture has its expected time and size, and the sound equals the source's.
 
     Pictures are counted and timed packet by packet, and the first one is decoded; sound packets are compared by hash.
+    With another `voice`, the sound must be absent, or encoded anew and as long as the source's.
     """
     import av
 
@@ -84,7 +93,13 @@ def verify_film(result: Path, source: Path, expected: Expected, reencode_audio: 
         problem = str(error)
     if not problem:
         theirs = read_sound(source, expected.start)
-        problem = _check_sound(read_sound(result, everything=True), theirs, reencode_audio)
+        ours = read_sound(result, everything=True)
+        if voice is Voice.KEEP:
+            problem = _check_sound(ours, theirs, reencode_audio)
+        elif voice is Voice.DISGUISE:
+            problem = _check_disguise(ours, theirs)
+        else:
+            problem = "it has sound" if ours else ""
     if problem:
         raise FaceBlurError(f"The result for {source.name} failed its check: {problem}.")
 
@@ -104,15 +119,17 @@ def read_sound(path: Path, start: Fraction | None = None, everything: bool = Fal
         with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
             stream = container.streams.audio[number]
             packets = container.demux(stream) if everything else walk_heard(container, stream)
-            digest, found, first = hashlib.sha256(), 0, Fraction(0)
+            digest, found, first, end = hashlib.sha256(), 0, Fraction(0), Fraction(0)
             for packet in packets:
                 if not packet.size:
                     continue
                 digest.update(_strip_adts(bytes(packet), stream))
+                time = (packet.pts or 0) * Fraction(packet.time_base) - start
                 if not found:
-                    first = (packet.pts or 0) * Fraction(packet.time_base) - start
+                    first = time
+                end = max(end, time + (packet.duration or 0) * Fraction(packet.time_base))
                 found += 1
-            sounds.append(Sound(name_codec(stream), digest.hexdigest(), found, first))
+            sounds.append(Sound(name_codec(stream), digest.hexdigest(), found, first, end))
     return sounds
 
 
@@ -146,6 +163,20 @@ def _check_pictures(container: Any, expected: Expected) -> str:
         return "its first picture cannot be decoded"
     turn = int(-first.rotation % 360)
     return "" if turn == expected.turn else f"players turn it by {turn} degrees instead of {expected.turn}"
+
+
+def _check_disguise(result: list[Sound], source: list[Sound]) -> str:
+    if len(result) != len(source):
+        return f"{len(result)} sound streams instead of {len(source)}"
+    for number, (ours, theirs) in enumerate(zip(result, source, strict=True), 1):
+        if ours.codec not in DISGUISED_CODECS or (theirs.packets and ours.sha256 == theirs.sha256):
+            return f"sound stream {number} was not disguised"
+        if theirs.packets and not ours.packets:
+            return f"sound stream {number} is empty"
+        apart = max(abs(ours.offset_s - theirs.offset_s), abs(ours.end_s - theirs.end_s))
+        if theirs.packets and apart > _DISGUISE_TOLERANCE_S:
+            return f"sound stream {number} is {float(apart):.3f} s out of sync"
+    return ""
 
 
 def _check_sound(result: list[Sound], source: list[Sound], reencode_audio: bool) -> str:

@@ -146,6 +146,7 @@ class VerifyOptions:
     place: Sequence[float] = ()
     provider: str = "auto"
     processes: int = 0
+    voice: str = "keep"
 
 
 def build_verify_request(
@@ -166,6 +167,7 @@ def build_verify_request(
         list(options.place),
         options.provider,
         options.processes,
+        voice=options.voice,
     )
 
 

@@ -127,6 +127,7 @@ class VerifyRequest(BaseRequest):
     order. `place` is the 2 x 3 matrix, row by row, from the source's pixels to the film's; empty: the same pixels. With
     `processes` 0 the child chooses their number. With `part` (half-open range of film frames) only these frames are
     compared, and their comparisons are written to `output`. `source` must be the one from which `tracks` was made.
+    `voice` is what became of the sound (see `delivery.voice`).
     """
 
     source: SourceRef
@@ -140,6 +141,7 @@ class VerifyRequest(BaseRequest):
     provider: str = "auto"
     processes: int = 0
     part: list[int] = field(default_factory=list)
+    voice: str = "keep"
 
 
 @dataclass(frozen=True, slots=True)

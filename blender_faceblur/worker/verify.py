@@ -22,6 +22,7 @@ from ..core.verification.leaks import LeakClassifier, SyncChecker, Verification,
 from ..delivery.picture import verify_picture
 from ..delivery.traces import find_carried, find_picture_traces, find_traces
 from ..delivery.verify import Expected, read_sound, verify_film
+from ..delivery.voice import Voice
 from ..detectors.passes import combine_passes
 from ..detectors.providers import choose_providers, list_available
 from ..sources import FrameSource, MovieSource, open_source
@@ -277,7 +278,7 @@ def _check_file(source: FrameSource, made: SourceInfo, request: VerifyRequest) -
         if info.kind == "image":
             verify_picture(film, info.width, info.height)
         else:
-            _check_film(film, source, Path(request.source.path))
+            _check_film(film, source, Path(request.source.path), Voice(request.voice))
     except FaceBlurError as error:
         problems.append(str(error))
     return problems + (
@@ -285,7 +286,7 @@ def _check_file(source: FrameSource, made: SourceInfo, request: VerifyRequest) -
     )
 
 
-def _check_film(film: Path, source: FrameSource, path: Path) -> None:
+def _check_film(film: Path, source: FrameSource, path: Path, voice: Voice) -> None:
     """Raise FaceBlurError unless the film has its source's pictures, either each at its own time or as Blender renders
     them, at a constant rate."""
     # Sound that was re-encoded on purpose has another codec; nothing else may differ.
@@ -297,9 +298,10 @@ def _check_film(film: Path, source: FrameSource, path: Path) -> None:
                 path,
                 Expected.painted(source.info, source.turn, len(times), times, source.start_s),
                 reencode_audio=True,
+                voice=voice,
             )
             return
-    verify_film(film, path, Expected.rendered(source.info), reencode_audio=True)
+    verify_film(film, path, Expected.rendered(source.info), reencode_audio=True, voice=voice)
 
 
 def _open_film_detectors(
