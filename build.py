@@ -20,6 +20,7 @@ COMMANDS = {
     "lint": ("tools.lint", "run the style and type checks"),
     "models": ("tools.models", "fetch the weights of detectors and recognisers"),
     "demo": ("tools.demo", "make a short film of a real face and blur it"),
+    "wheel": ("tools.wheel", "build the Python package, which gives the command faceblur"),
     "package": ("tools.package", "build the extension's zips for Blender"),
     "docs": ("tools.site", "build the documentation's website"),
     "library": ("tools.library", "build a .blend file of the effects, for projects without the extension"),

@@ -22,7 +22,7 @@ from blender_faceblur.batch.people import list_references
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.files.paths import get_model_path
 from blender_faceblur.recognition.dlib_resnet import DlibResNet
-from tools.dlib_net import RANGES, Pixels, compute, compute_ranges, list_blocks, read_package
+from blender_faceblur.weights.dlib_net import RANGES, Pixels, compute, compute_ranges, list_blocks, read_package
 
 from .accuracy import describe_machine
 from .mixing import SEEN_PX, open_detector

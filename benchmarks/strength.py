@@ -28,7 +28,7 @@ from blender_faceblur.detectors.base import FaceDetector
 from blender_faceblur.files.paths import get_model_path, list_models
 from blender_faceblur.recognition import get_recognizer
 from blender_faceblur.recognition.base import Recognizer
-from tools.models import fetch_models
+from blender_faceblur.weights.fetch import fetch_models
 
 from .accuracy import describe_machine
 from .attacks import ATTACKS, ON_SHOTS, Setting, list_values, show_only_covered, sum_shot

@@ -23,7 +23,6 @@ SIZES = {
     "py311": "0.5 GB to download, 1.3 GB on disk",
     "py313": "0.5 GB to download, 1.4 GB on disk",
     "plain": "0.13 GB to download, 0.4 GB on disk",
-    "convert": "27 MB to download, 0.13 GB on disk",
 }
 """Measured on Linux."""
 

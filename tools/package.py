@@ -26,10 +26,10 @@ from typing import Any
 
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.files import paths
+from blender_faceblur.weights.fetch import describe_missing, preset_models
 
 from .guide import build_guide, list_files
 from .lint import ROOT
-from .models import describe_missing, preset_models
 from .wheels import PLATFORMS, PYTHONS, WheelTarget, check_wheels, fetch_wheels, read_pins
 
 LOCK = ROOT / "requirements" / "extension.txt"
@@ -41,6 +41,9 @@ RECOGNISER = "dlib_resnet"
 
 NEEDED = ("LICENSE", "models/models.toml", "models/LICENCES.txt")
 """Files that a package contains in addition to the code."""
+
+COMMAND_ROOMS = ("command", "weights")
+"""Rooms that only the Python package needs: they use the network, and an extension has no permission for that."""
 
 GUIDE = "docs"
 """The folder of the guide's pages, see `guide`."""
@@ -74,7 +77,7 @@ def build_package(target: WheelTarget, output: Path, report: Callable[[str], Non
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output, prefix=".building-") as scratch_name:
         stage = Path(scratch_name) / "stage"
-        shutil.copytree(ROOT / "blender_faceblur", stage, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / "blender_faceblur", stage, ignore=_list_ignored)
         for folder, files in (("models", weights), ("wheels", wheels)):
             (stage / folder).mkdir(exist_ok=True)
             for file in files:
@@ -93,6 +96,12 @@ def build_package(target: WheelTarget, output: Path, report: Callable[[str], Non
         _run_builder("validate", str(part))
         part.replace(output / name)
     return output / name
+
+
+def _list_ignored(folder: str, names: list[str]) -> list[str]:
+    """What a package leaves out of a folder of the code."""
+    left_out = COMMAND_ROOMS if Path(folder) == ROOT / "blender_faceblur" else ()
+    return [name for name in names if name == "__pycache__" or name in left_out]
 
 
 def check_package(path: Path) -> None:
@@ -225,7 +234,11 @@ def _list_problems(path: Path, archive: zipfile.ZipFile) -> list[str]:
     pages = [f"{GUIDE}/{name}" for name in list_files()]
     known = {MANIFEST, *NEEDED, *wheels, *weights, *pages}
     modules = [name for name in names if re.fullmatch(r"(?!wheels/|models/|docs/)(\w+/)*\w+\.py", name)]
-    problems += [f"{name} must not be in the zip" for name in names if name not in known and name not in modules]
+    problems += [
+        f"{name} must not be in the zip"
+        for name in names
+        if (name not in known and name not in modules) or name.split("/")[0] in COMMAND_ROOMS
+    ]
     problems += [f"{name} is missing" for name in (*NEEDED, *pages, "__init__.py") if name not in names]
     problems += [
         f"{name} is in the zip twice" for name, same in itertools.groupby(sorted(names)) if len(list(same)) > 1

@@ -8,7 +8,9 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
@@ -21,6 +23,7 @@ from ..core.detection.settings import (
     MARGINS,
     PRESETS,
     get_preset,
+    is_named_ensemble,
     list_detectors,
     name_ensemble,
 )
@@ -28,7 +31,7 @@ from ..core.people.decisions import RATES, USUAL_RATE
 from ..core.tracking.plates import list_weights as list_plate_weights
 from ..core.types import FaceBlurError
 from ..delivery.voice import Voice
-from ..files.paths import check_models
+from ..files.paths import check_models, get_version
 from ..painting.encoders import CODECS, QUALITIES
 from ..reporting.progress import Outcome, choose_reporter, print_line
 from ..reporting.report import ENDINGS
@@ -47,55 +50,76 @@ EVERY = 3
 BLENDER_CODECS = ("auto", "h264", "h265", "ffv1")
 RENDERERS = ("direct", "blender")
 
+Prepare = Callable[[argparse.Namespace], None]
+"""Called with the parsed options before the work."""
 
-def build_parser(program: str = "build.py blur") -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+
+EXAMPLES = """examples:
+  {0} holiday.mp4                            writes holiday.blurred.mp4 beside it
+  {0} footage/ -r -o covered/ --resume       a folder with its subfolders; again after an interruption
+  {0} talk.mov --effect mosaic --verify      another effect, and compare the result with the source
+  {0} street.mp4 --keep presenter/ --plates  the presenter stays visible, number plates are covered too
+
+exit codes: 0 success, 1 some inputs failed, 2 wrong usage, 3 a verified output leaks, 130 interrupted
+"""
+
+CommandParser = partial(argparse.ArgumentParser, formatter_class=argparse.RawDescriptionHelpFormatter, add_help=False)
+"""A parser that keeps the line breaks of its examples; `add_message_options` adds --help at the end."""
+
+
+def build_parser(program: str = "build.py blur", commands: str = "") -> argparse.ArgumentParser:
+    """`commands` describes the program's other commands."""
+    parser = CommandParser(
         prog=program,
+        usage=f"{program} [options] INPUT...",
         description="Cover the faces in films and pictures, and keep everything else.",
-        epilog="Exit codes: 0 success, 1 some inputs failed, 2 wrong usage, 3 a verified output leaks, 130 "
-        f"interrupted. `{program} verify SOURCE OUTPUT --tracks FILE` verifies an existing output.",
+        epilog=f"other commands:\n  {program} verify SOURCE OUTPUT --tracks FILE\n{commands}\n"
+        + EXAMPLES.format(program),
     )
-    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="film, picture or folder")
-    parser.add_argument(
+    files = parser.add_argument_group("files")
+    files.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="film, picture or folder")
+    files.add_argument(
         "-o", "--output", type=Path, metavar="FILE|FOLDER", help="default: NAME.blurred.EXT beside the input"
     )
-    parser.add_argument("-r", "--recursive", action="store_true", help="include sub-folders, and keep their structure")
+    files.add_argument("-r", "--recursive", action="store_true", help="include sub-folders, and keep their structure")
+    files.add_argument("--overwrite", action="store_true", help="replace existing outputs")
+    files.add_argument("--resume", action="store_true", help="skip complete outputs, and resume unfinished analyses")
+    files.add_argument("--no-render", action="store_true", help="only analyse, and save if asked to")
+    files.add_argument("--save-tracks", type=Path, metavar="FILE|FOLDER", help="save the tracks document, as JSON")
+    files.add_argument("--save-blend", type=Path, metavar="FILE|FOLDER", help="save the project with editable masks")
     add_detection_options(parser)
-    parser.add_argument(
-        "--renderer",
-        choices=RENDERERS,
-        default="direct",
-        help="paint covers into the source's own pixels (default), or render a Blender project in 8 bits",
-    )
-    parser.add_argument(
+    add_people_options(parser)
+    films = parser.add_argument_group("pictures and sound")
+    films.add_argument(
         "--codec", choices=("auto", *CODECS), default="auto", help="codec of films (default auto: the source's own)"
     )
-    parser.add_argument(
+    films.add_argument(
+        "--quality", choices=QUALITIES, default="high", help="quality of films (default high: no visible loss)"
+    )
+    films.add_argument(
         "--encoder",
         default="cpu",
         metavar="auto|cpu|NAME",
         help="auto uses a hardware encoder if there is one; or FFmpeg's name of an encoder (default cpu)",
     )
-    parser.add_argument(
-        "--quality", choices=QUALITIES, default="high", help="quality of films (default high: no visible loss)"
+    films.add_argument("--drop-subtitles", action="store_true", help="leave subtitles out: they may name people")
+    _add_voice_option(films)
+    films.add_argument("--reencode-audio", action="store_true", help="re-encode sound that cannot be copied unchanged")
+    films.add_argument(
+        "--renderer",
+        choices=RENDERERS,
+        default="direct",
+        help="paint covers into the source's own pixels (default), or render a Blender project in 8 bits",
     )
-    parser.add_argument("--save-blend", type=Path, metavar="FILE|FOLDER", help="save the project with editable masks")
-    parser.add_argument("--save-tracks", type=Path, metavar="FILE|FOLDER", help="save the tracks document, as JSON")
-    add_verify_options(parser)
-    add_people_options(parser)
-    parser.add_argument("--no-render", action="store_true", help="only analyse, and save if asked to")
-    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
-    parser.add_argument("--resume", action="store_true", help="skip complete outputs, and resume unfinished analyses")
-    parser.add_argument("--drop-subtitles", action="store_true", help="leave subtitles out: they may name people")
-    _add_voice_option(parser)
-    parser.add_argument("--reencode-audio", action="store_true", help="re-encode sound that cannot be copied unchanged")
-    parser.add_argument(
+    films.add_argument(
         "--blender", type=Path, metavar="PATH", help="use an installed Blender 5 where Blender is needed"
     )
+    add_verify_options(parser)
+    add_message_options(parser)
     return parser
 
 
-def _add_voice_option(parser: argparse.ArgumentParser) -> None:
+def _add_voice_option(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--voice",
         choices=[voice.value for voice in Voice],
@@ -104,18 +128,27 @@ def _add_voice_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_message_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("messages")
+    group.add_argument("--quiet", action="store_true", help="print only failures")
+    group.add_argument("--json", action="store_true", help="print progress as JSON lines on standard output")
+    group.add_argument("-h", "--help", action="help", help="show this text")
+    group.add_argument("--version", action="version", version=f"Face Blur {get_version()}", help="show the version")
+
+
 def add_verify_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    group = parser.add_argument_group("verification and report")
+    group.add_argument(
         "--verify", action="store_true", help="compare the output with the source, and search it for uncovered faces"
     )
-    parser.add_argument(
+    group.add_argument(
         "--verify-every",
         type=_parse_every,
         default=EVERY,
         metavar="N",
         help=f"search one frame in N for uncovered faces (default {EVERY}; 1 for all frames)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--report",
         type=Path,
         metavar="FILE|FOLDER",
@@ -126,14 +159,9 @@ def add_verify_options(parser: argparse.ArgumentParser) -> None:
 def add_people_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "people",
-        "FOLDER holds pictures of people; the name of a sub-folder or file is the "
-        "person's name. A face stays visible only if its person is certainly recognised, or with --blur-only, "
-        "if it is certainly none of these people. All other faces are covered.",
-    )
-    parser.add_argument(
-        "--plates",
-        action="store_true",
-        help="cover number plates too, in a second analysis (the detector is best at Chinese plates)",
+        "FOLDER holds pictures of people; the name of a sub-folder or file is the person's\n"
+        "name. A face stays visible only if its person is certainly recognised, or with\n"
+        "--blur-only, if it is certainly none of these people. All other faces are covered.",
     )
     choice = group.add_mutually_exclusive_group()
     choice.add_argument(
@@ -160,10 +188,10 @@ def add_people_options(parser: argparse.ArgumentParser) -> None:
 
 
 def build_verify_parser(program: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=f"{program} verify",
         description="Compare a covered film or picture with its source.",
-        epilog="Exit codes: 0 no leak, 1 the verification failed, 2 wrong usage, 3 the output leaks.",
+        epilog="exit codes: 0 no leak, 1 the verification failed, 2 wrong usage, 3 the output leaks",
     )
     parser.add_argument("source", type=Path, metavar="SOURCE")
     parser.add_argument("film", type=Path, metavar="OUTPUT")
@@ -180,19 +208,20 @@ def build_verify_parser(program: str) -> argparse.ArgumentParser:
     _add_voice_option(parser)
     parser.add_argument("--report", type=Path, metavar="FILE", help="write a report, as .html or .json")
     parser.add_argument("--effect", choices=EFFECT_NAMES, help="the effect of the output, for the report")
-    parser.add_argument("--quiet", action="store_true", help="print only leaks and errors")
-    parser.add_argument("--json", action="store_true", help="print progress as JSON lines on standard output")
+    add_message_options(parser)
     return parser
 
 
 def add_detection_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that files and the strips of a project have in common."""
-    choice = parser.add_mutually_exclusive_group()
+    search = parser.add_argument_group("the search for faces")
+    choice = search.add_mutually_exclusive_group()
     choice.add_argument(
         "--preset",
         type=lambda name: FORMER_NAMES.get(name, name),
         choices=[preset.name for preset in PRESETS],
         default="balanced",
+        help="how carefully to search (default balanced); thorough is slow, ensemble is the recipe of five detectors",
     )
     choice.add_argument(
         "--detectors",
@@ -201,7 +230,13 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[@SIDE][:THRESHOLD],...",
         help="run these detectors on every frame, instead of a preset",
     )
-    parser.add_argument(
+    search.add_argument(
+        "--plates",
+        action="store_true",
+        help="cover number plates too, in a second analysis (the detector is best at Chinese plates)",
+    )
+    covers = parser.add_argument_group("the covers")
+    covers.add_argument(
         "--margin",
         "--expansion",
         dest="margin",
@@ -210,29 +245,29 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
         metavar="FACTOR",
         help=f"size of the cover compared with the face (default {DEFAULT_MARGIN})",
     )
-    parser.add_argument(
+    covers.add_argument(
         "--head",
         dest="margin",
         action="store_const",
         const=HEAD_MARGIN,
         help=f"cover ears and hair too (the same as --margin {HEAD_MARGIN})",
     )
-    parser.add_argument("--effect", choices=EFFECT_NAMES, default="solid")
-    parser.add_argument(
+    covers.add_argument(
+        "--effect", choices=EFFECT_NAMES, default="solid", help="what covers the faces (default solid, a colour)"
+    )
+    covers.add_argument(
         "--color",
         type=_parse_color,
         default="000000",
         metavar="RRGGBB",
         help="colour of --effect solid, and around the picture of --effect image",
     )
-    parser.add_argument("--image", type=Path, metavar="FILE", help="the picture of --effect image, over each face")
-    parser.add_argument(
+    covers.add_argument("--image", type=Path, metavar="FILE", help="the picture of --effect image, over each face")
+    covers.add_argument(
         "--inverse",
         action="store_true",
         help="cover everything except the faces; with --keep, except the faces of the people who stay visible",
     )
-    parser.add_argument("--quiet", action="store_true", help="print only failures")
-    parser.add_argument("--json", action="store_true", help="print progress as JSON lines on standard output")
 
 
 def open_closed_streams() -> None:
@@ -263,14 +298,52 @@ def prepare_process() -> None:
     signal.signal(signal.SIGINT, _interrupt)
 
 
-def main(arguments: list[str] | None = None, program: str = "build.py blur", blender: Path | None = None) -> int:
-    """Run the command line and return its exit code. `blender` is the application to render with by default."""
+def main(
+    arguments: list[str] | None = None,
+    program: str = "build.py blur",
+    blender: Path | None = None,
+    prepare: Prepare = lambda options: None,
+    commands: str = "",
+) -> int:
+    """Run the command line and return its exit code. `blender` is the application to render with by default.
+
+    `prepare` is called with the parsed options before the work; it may raise FaceBlurError. `commands` describes the
+    program's other commands for its help.
+    """
     open_closed_streams()
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["verify"] and not Path("verify").exists():
-        return verify_output(given[1:], program)
-    options = build_parser(program).parse_args(given)
+        return verify_output(given[1:], program, prepare)
+    options = build_parser(program, commands).parse_args(given)
     prepare_process()
+    try:
+        prepare(options)
+    except FaceBlurError as error:
+        print_line(str(error), sys.stderr)
+        return SOME_FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    try:
+        jobs, settings = _plan(options, blender)
+    except (FaceBlurError, OSError) as error:
+        print_line(str(error), sys.stderr)
+        return USAGE
+    try:
+        outcomes = run_batch(jobs, settings, choose_reporter(options.quiet, options.json))
+        if settings.people is not None:
+            settings.people.save()
+    except (FaceBlurError, OSError) as error:
+        print_line(str(error), sys.stderr)
+        return SOME_FAILED
+    except KeyboardInterrupt:
+        print_line("\nInterrupted. Unfinished files were removed.", sys.stderr)
+        return INTERRUPTED
+    return _compute_exit_code(outcomes)
+
+
+def _plan(options: argparse.Namespace, blender: Path | None) -> tuple[list[FilmJob], BatchSettings]:
+    """The jobs and settings that the options ask for. Raises FaceBlurError where these contradict each other, or where
+    something that they need is missing."""
     settings = BatchSettings(
         preset=options.preset,
         margin=options.margin,
@@ -291,39 +364,31 @@ def main(arguments: list[str] | None = None, program: str = "build.py blur", ble
         inverse=options.inverse,
         blender=options.blender.resolve() if options.blender else blender,
     )
-    try:
-        _check_renderer(options, settings.blender)
-        if settings.blender is not None:
-            check_blender(settings.blender)
-        jobs = plan_jobs(
-            options.inputs, options.output, options.recursive, options.save_blend, options.save_tracks, options.report
-        )
-        if options.report is not None and options.report.suffix and options.report.suffix.lower() not in ENDINGS:
-            raise FaceBlurError(f"--report {options.report}: the name of a report must end in {' or '.join(ENDINGS)}.")
-        if not jobs:
-            raise FaceBlurError("The inputs contain no films or pictures.")
-        if options.inverse and options.verify:
-            raise FaceBlurError("--verify cannot be combined with --inverse, which shows the faces.")
-        settings = replace(settings, image=get_image(options))
-        if options.plates:
-            check_models(list_plate_weights())
-        if options.people is not None:
-            check_place(options.people, overwrite=True)
-        settings = replace(settings, people=open_people(options))
-    except (FaceBlurError, OSError) as error:
-        print_line(str(error), sys.stderr)
-        return USAGE
-    try:
-        outcomes = run_batch(jobs, settings, choose_reporter(options.quiet, options.json))
-        if settings.people is not None:
-            settings.people.save()
-    except (FaceBlurError, OSError) as error:
-        print_line(str(error), sys.stderr)
-        return SOME_FAILED
-    except KeyboardInterrupt:
-        print_line("\nInterrupted. Unfinished files were removed.", sys.stderr)
-        return INTERRUPTED
-    return _compute_exit_code(outcomes)
+    check_detectors(options)
+    _check_renderer(options, settings.blender)
+    if settings.blender is not None:
+        check_blender(settings.blender)
+    jobs = plan_jobs(
+        options.inputs, options.output, options.recursive, options.save_blend, options.save_tracks, options.report
+    )
+    if options.report is not None and options.report.suffix and options.report.suffix.lower() not in ENDINGS:
+        raise FaceBlurError(f"--report {options.report}: the name of a report must end in {' or '.join(ENDINGS)}.")
+    if not jobs:
+        raise FaceBlurError("The inputs contain no films or pictures.")
+    if options.inverse and options.verify:
+        raise FaceBlurError("--verify cannot be combined with --inverse, which shows the faces.")
+    settings = replace(settings, image=get_image(options))
+    if options.plates:
+        check_models(list_plate_weights())
+    if options.people is not None:
+        check_place(options.people, overwrite=True)
+    return jobs, replace(settings, people=open_people(options))
+
+
+def check_detectors(options: argparse.Namespace) -> None:
+    """Raise FaceBlurError where the weights of a detector are missing that --detectors names."""
+    if is_named_ensemble(options.preset):
+        check_models(list_detectors(get_preset(options.preset)))
 
 
 def _check_renderer(options: argparse.Namespace, blender: Path | None) -> None:
@@ -371,13 +436,14 @@ def open_people(options: argparse.Namespace) -> Recognition | None:
     )
 
 
-def verify_output(arguments: list[str], program: str) -> int:
+def verify_output(arguments: list[str], program: str, prepare: Prepare = lambda options: None) -> int:
     """Verify one existing output and return the exit code."""
     options = build_verify_parser(program).parse_args(arguments)
     prepare_process()
     reporter = choose_reporter(options.quiet, options.json)
-    reporter.start(options.source, 1, 1)
     try:
+        prepare(options)
+        reporter.start(options.source, 1, 1)
         outcome = verify_one(
             FilmJob(options.source, options.film, report=options.report),
             options.tracks,
@@ -407,11 +473,9 @@ def _parse_every(text: str) -> int:
 
 def _parse_ensemble(text: str) -> str:
     try:
-        preset = name_ensemble(text.split(","))
-        check_models(list_detectors(get_preset(preset)))
+        return name_ensemble(text.split(","))
     except FaceBlurError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-    return preset
 
 
 def _parse_margin(text: str) -> float:

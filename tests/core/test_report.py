@@ -39,13 +39,13 @@ from blender_faceblur.core.types import (
     Verdict,
 )
 from blender_faceblur.core.verification.leaks import Finding, FindingKind, FindingReason, Verification
+from blender_faceblur.files.paths import get_version
 from blender_faceblur.reporting.progress import Outcome, Reporter
 from blender_faceblur.reporting.report import (
     ReportSubject,
     collect_report,
     describe_finding,
     draw_faces,
-    get_version,
     to_html,
     write_report,
 )

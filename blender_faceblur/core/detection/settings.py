@@ -177,6 +177,11 @@ def name_ensemble(specifications: Collection[str]) -> str:
     return get_preset(_OWN + "+".join(specifications)).name
 
 
+def is_named_ensemble(name: str) -> bool:
+    """Whether the name of a preset comes from `name_ensemble`."""
+    return name.startswith(_OWN)
+
+
 def _build_use(specification: str) -> DetectorUse:
     part = _USE.fullmatch(specification)
     if part is None:

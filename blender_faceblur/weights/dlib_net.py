@@ -5,7 +5,7 @@ The network (github.com/davisking/dlib-models, dlib_face_recognition_resnet_mode
 convolutions and gives 128 numbers for a picture of 150 x 150. The package stores its weights in 8 bits. In the ONNX
 file the values between its layers are bytes too, which takes well under half the time (docs/people.md has the effect
 on the results). The same package gives the same file. `convert_package` writes it in the onnx environment (see
-tools/convert.py).
+weights/convert.py).
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blender_faceblur.core.types import FaceBlurError
-
+from ..core.types import FaceBlurError
 from .convert import run_with_onnx
 
 MANIFEST = "package/model/face_recognition_model-weights_manifest.json"
@@ -93,7 +92,7 @@ def convert_package(path: Path, ranges: Ranges = RANGES) -> bytes:
     with tempfile.TemporaryDirectory(prefix="faceblur-convert-") as scratch:
         given, result = Path(scratch, "ranges.json"), Path(scratch, "net.onnx")
         given.write_text(json.dumps(ranges), encoding="utf-8")
-        run_with_onnx("tools.dlib_net", str(path.resolve()), str(given), str(result))
+        run_with_onnx(f"{__package__}.dlib_net", str(path.resolve()), str(given), str(result))
         return result.read_bytes()
 
 
