@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Report progress to the user: as one changing line on a terminal, as plain lines, as JSON lines, or not at all."""
+"""Report progress to the user: as bars on a terminal, as plain lines, as JSON lines, or not at all."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import shutil
 import sys
 import time
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 PLAIN_INTERVAL_S = 10.0
 TERMINAL_INTERVAL_S = 0.2
@@ -152,19 +156,70 @@ class LineReporter(Reporter):
             self._print("Check the result before you share it: no detector finds every face.")
 
 
+class _Terminal:
+    """What tqdm writes a bar to. Like `print_line` it goes on where nobody reads any more."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.encoding = stream.encoding
+
+    def write(self, text: str) -> None:
+        _write(text, self._stream)
+
+    def flush(self) -> None:
+        """Everything is written at once."""
+
+
 class TerminalReporter(LineReporter):
-    """Reports in one line that is overwritten while the work continues."""
+    """Shows a bar for each stage, with its speed and the time left; a finished one stays. Lines appear above it."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__(stream)
+        self._bar: tqdm[Any] | None = None
 
     def show_progress(self, stage: str, done: int, total: int) -> None:
-        measured = self._measure(stage, done, total, TERMINAL_INTERVAL_S)
-        if measured:
-            width = shutil.get_terminal_size().columns - 1
-            text = "  " + describe_progress(stage, done, total, *measured)
-            _write("\r" + text[:width].ljust(width), self.stream)
+        if self._bar is None or (stage, total) != (self._stage, self._bar.total):
+            self._end_bar()
+            self._stage, self._bar = stage, self._open_bar(stage, done, total)
+        self._bar.update(max(0, done - self._bar.n))
+        if done >= total:
+            self._end_bar()
+
+    def _open_bar(self, stage: str, done: int, total: int) -> tqdm[Any]:
+        from tqdm import tqdm
+
+        # Its thread watches for bars that hang, which these do while a process starts.
+        tqdm.monitor_interval = 0
+        return tqdm(
+            desc=f"  {stage:9}",
+            total=total,
+            # What an earlier run has done says nothing about the speed.
+            initial=done if done < total else 0,
+            unit=" frames",
+            mininterval=TERMINAL_INTERVAL_S,
+            ncols=shutil.get_terminal_size().columns - 1,
+            file=_Terminal(self.stream),
+            bar_format="{desc} {percentage:3.0f} % |{bar}| {n_fmt}/{total_fmt}, {rate_noinv_fmt}, {remaining} left",
+        )
+
+    def finish(self, outcome: Outcome) -> None:
+        self._end_bar()
+        super().finish(outcome)
+
+    def _end_bar(self) -> None:
+        if self._bar is not None:
+            # A stage of one step, or one that the next has replaced, leaves no line.
+            self._bar.leave = self._bar.n >= (self._bar.total or 0) > 1
+            self._bar.close()
+            self._bar = None
 
     def _print(self, text: str) -> None:
-        _write("\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r", self.stream)
+        if self._bar is None:
+            super()._print(text)
+            return
+        self._bar.clear()
         super()._print(text)
+        self._bar.refresh()
 
 
 class JsonReporter(Reporter):
@@ -229,7 +284,8 @@ def choose_reporter(quiet: bool, as_json: bool) -> Reporter:
         return JsonReporter()
     if quiet:
         return Reporter()
-    return TerminalReporter() if sys.stderr.isatty() else LineReporter()
+    # A bar is not worth a failure where a Python has everything but tqdm.
+    return TerminalReporter() if sys.stderr.isatty() and find_spec("tqdm") else LineReporter()
 
 
 def describe_progress(stage: str, done: int, total: int, rate: float, left_s: float) -> str:

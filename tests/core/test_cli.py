@@ -22,6 +22,8 @@ from blender_faceblur.reporting.progress import (
     LineReporter,
     Outcome,
     Reporter,
+    TerminalReporter,
+    choose_reporter,
     describe_progress,
     describe_time,
 )
@@ -52,6 +54,61 @@ def test_a_people_file_that_cannot_be_written_is_refused_before_the_work(
     code = cli.main([str(tmp_path / "a.mp4"), "--keep", str(tmp_path), "--people", str(people)])
     assert code == cli.USAGE
     assert f"The folder {people.parent} cannot be written to" in capsys.readouterr().err
+
+
+class Terminal(io.StringIO):
+    """A stream that shows what a terminal would: a carriage return goes back to the start of the line."""
+
+    encoding = "utf-8"
+
+    def read_screen(self) -> list[str]:
+        """The lines at the end. A bar is erased with spaces before a line is written in its place."""
+        return [line.rstrip("\r").split("\r")[-1].rstrip() for line in self.getvalue().split("\n")]
+
+
+def test_a_terminal_shows_a_bar_for_each_stage_and_lines_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    stream = Terminal()
+    reporter = TerminalReporter(stream)
+    reporter.start(Path("a.mp4"), 1, 1)
+    for done in (0, 10):
+        reporter.show_progress("detect", done, 40)
+    reporter.warn("look here")
+    assert stream.read_screen()[:2] == ["[1/1] a.mp4", "  note: look here"]
+    assert "detect" in stream.read_screen()[-1] and "10/40" in stream.read_screen()[-1]
+    reporter.show_progress("detect", 40, 40)
+    reporter.show_progress("link", 0, 1)
+    # Resumed: the 30 frames of an earlier run do not count for the speed.
+    reporter.show_progress("render", 30, 40)
+    reporter.show_progress("render", 40, 40)
+    reporter.show_progress("verify", 1, 40)
+    reporter.finish(Outcome(Path("a.mp4"), "failed", reason="no space"))
+    screen = stream.read_screen()
+    detected, rendered = screen[2], screen[3]
+    assert "100 %" in detected and "40/40" in detected and "frames/s" in detected and "00:00 left" in detected
+    assert "render" in rendered and "40/40" in rendered
+    assert screen[4] == "  FAILED: no space" and all(len(line) < 100 for line in screen)
+
+
+def test_the_work_goes_on_where_a_terminal_is_closed() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", encoding="utf-8") as stream:
+        reporter = TerminalReporter(stream)
+        for done in range(5):
+            reporter.show_progress("detect", done, 4)
+        reporter.warn("nobody reads this")
+
+
+def test_bars_are_for_terminals_only(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert type(choose_reporter(False, False)) is LineReporter
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert type(choose_reporter(False, False)) is TerminalReporter
+    assert type(choose_reporter(True, False)) is Reporter and type(choose_reporter(False, True)) is JsonReporter
+    reporter = choose_reporter(False, True)
+    reporter.show_progress("detect", 1, 2)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["stage"] == "detect"
 
 
 def test_json_output_has_one_object_per_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
