@@ -84,8 +84,8 @@ def main() -> int:
             if code != 0:
                 return code
             if command in ("package", "test"):
-                # If the download fails the tool prints why, and everything except recognising people works.
-                _fetch_weights(python, ["dlib_resnet"])
+                # If a download fails the tool prints why, and everything but recognising people or finding text works.
+                _fetch_weights(python, ["dlib_resnet", "ppocr_text"])
     except environment.EnvironmentProblem as problem:
         print(problem, file=sys.stderr)
         return 1
@@ -122,8 +122,9 @@ def _list_asked_models(command: str, arguments: list[str]) -> list[str]:
     people = command in ("bench identity", "bench recogniser") or (
         command == "blur" and options & {"--keep", "--blur-only", "--people"}
     )
-    plates = command == "bench plates" or (command == "blur" and "--plates" in options)
-    return ["dlib_resnet"] * bool(people) + ["lpd_yunet"] * plates
+    plates = (command == "bench plates" and "--text" not in options) or (command == "blur" and "--plates" in options)
+    text = command in ("blur", "bench plates") and "--text" in options
+    return ["dlib_resnet"] * bool(people) + ["lpd_yunet"] * plates + ["ppocr_text"] * text
 
 
 def _needs_bpy(command: str, arguments: list[str]) -> bool:

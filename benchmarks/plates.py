@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How many number plates are covered in pictures: build.py bench plates FOLDER...
+"""How many number plates, or with --text lines of text, are covered in pictures: build.py bench plates FOLDER...
 
-Each FOLDER is a set of pictures with annotated plates in one of three forms: a .txt file beside each picture
+Each FOLDER is a set of pictures with annotated plates in one of four forms: a .txt file beside each picture
 (github.com/openalpr/benchmarks: name, x, y, width, height, separated by tabs), the corners in the picture's name
-(github.com/detectRecog/CCPD), or one GroundTruth_others.xml (github.com/liuruoze/EasyPR). Each picture is analysed
-like a film of one frame. docs/people.md has the results.
+(github.com/detectRecog/CCPD), one GroundTruth_others.xml (github.com/liuruoze/EasyPR), or for text one textdet*.json
+(github.com/open-mmlab/mmocr). Each picture is analysed like a film of one frame. docs/people.md has the results.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import math
 import sys
 import time
@@ -29,8 +30,8 @@ from numpy.typing import NDArray
 from blender_faceblur.core.detection.picture_sizes import compute_decode_size
 from blender_faceblur.core.detection.settings import DEFAULT_MARGIN, get_preset
 from blender_faceblur.core.tracking.analysis import analyse_frames, build_document
+from blender_faceblur.core.tracking.objects import PLATE_CLASS, TEXT_CLASS, ObjectClass, mark_objects
 from blender_faceblur.core.tracking.observations import ObservationTable, Segment
-from blender_faceblur.core.tracking.plates import PLATE_PRESET, mark_as_plates
 from blender_faceblur.core.types import Ellipse, FaceBlurError, SourceInfo
 from blender_faceblur.detectors.passes import combine_passes
 from blender_faceblur.worker.ensemble import choose_usable, open_sessions
@@ -58,7 +59,7 @@ class Tally:
 
 
 def read_set(folder: Path) -> Iterator[tuple[Path, list[Corners]]]:
-    """Pictures and the corners (4 x 2) of each of their plates. Raises FaceBlurError if there are none."""
+    """Pictures and the corners (N x 2) of each of their plates or lines. Raises FaceBlurError if there are none."""
     tagged = folder / "GroundTruth_others.xml"
     if tagged.is_file():
         # The file declares Latin-1 but is UTF-8.
@@ -80,14 +81,20 @@ def read_set(folder: Path) -> Iterator[tuple[Path, list[Corners]]]:
     for picture in sorted(folder.glob("*-*-*-*-*-*-*.jpg")):
         points = [point.split("&") for point in picture.stem.split("-")[3].split("_")]
         plates[picture] = [np.array(points, float)]
+    for file in sorted(folder.glob("textdet*.json")):
+        for entry in json.loads(file.read_text(encoding="utf-8"))["data_list"]:
+            # What is marked to be ignored was illegible for the annotators.
+            lines = [one["polygon"] for one in entry["instances"] if not one["ignore"]]
+            (picture,) = folder.rglob(Path(entry["img_path"]).name)
+            plates[picture] = [np.array(line, float).reshape(-1, 2) for line in lines]
     if not plates:
-        raise FaceBlurError(f"{folder}: there are no pictures with number plates in a known form")
+        raise FaceBlurError(f"{folder}: there are no pictures with annotations in a known form")
     yield from plates.items()
 
 
-def measure(folder: Path, every: int) -> Tally:
+def measure(folder: Path, every: int, sought: ObjectClass = PLATE_CLASS) -> Tally:
     """Analyse every picture of a set, or every `every`th one."""
-    preset = get_preset(PLATE_PRESET)
+    preset = get_preset(sought.preset.name)
     uses, _ = choose_usable(preset)
     tally = Tally()
     with ExitStack() as opened:
@@ -111,7 +118,7 @@ def measure(folder: Path, every: int) -> Tally:
             tally.seconds += time.process_time() - began
             info = SourceInfo(path.name, "image", *size, 1, Fraction(25), "0" * 64)
             document = build_document(table, info, preset, DEFAULT_MARGIN, [], [])
-            mark_as_plates(document)
+            mark_objects(document, sought.kind)
             mask = TracksCover(document, 0.0).draw(0)
             assert mask is not None
             count_cover(tally, mask, plates)
@@ -137,16 +144,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="build.py bench plates", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth picture")
+    parser.add_argument("--text", action="store_true", help="measure lines of text instead of number plates")
     options = parser.parse_args(arguments)
     print("\n".join(describe_machine()), flush=True)
     borders = (0.0, *_WIDTHS, math.inf)
     groups = [
         f"{low:.0f}-{high:.0f} px" if high < math.inf else f"{low:.0f} px-" for low, high in itertools.pairwise(borders)
     ]
-    print(" | ".join(("set", "pictures", "plates covered", "needless", "CPU s", *groups)))
+    print(
+        " | ".join(
+            ("set", "pictures", "lines covered" if options.text else "plates covered", "needless", "CPU s", *groups)
+        )
+    )
     for folder in options.folders:
         try:
-            tally = measure(folder, max(1, options.every))
+            tally = measure(folder, max(1, options.every), TEXT_CLASS if options.text else PLATE_CLASS)
         except FaceBlurError as error:
             print(error, file=sys.stderr)
             return 1

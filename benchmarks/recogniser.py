@@ -2,7 +2,7 @@
 """The error of the recogniser's file against its network in floats: build.py bench recogniser PACKAGE FOLDER.
 
 PACKAGE is the tarball that models.toml names, FOLDER holds portraits. The faces of half of them, sharp, blurred, small
-and dark, give the smallest and largest value of each layer, printed as in tools/dlib_net.py; the faces of the others
+and dark, give the smallest and largest value of each layer, printed as in weights/dlib_net.py; the faces of the others
 are used to compare the two.
 """
 

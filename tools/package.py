@@ -36,8 +36,8 @@ LOCK = ROOT / "requirements" / "extension.txt"
 CACHE = ROOT / ".env" / "wheels"
 MANIFEST = "blender_manifest.toml"
 
-RECOGNISER = "dlib_resnet"
-"""Weights that no preset runs but that a package contains."""
+OPTIONAL = {"dlib_resnet": "will not recognise people", "ppocr_text": "will not find text"}
+"""Weights that no preset runs but that a package contains, and what it does not do without them."""
 
 NEEDED = ("LICENSE", "models/models.toml", "models/LICENCES.txt")
 """Files that a package contains in addition to the code."""
@@ -129,7 +129,7 @@ def read_target(name: str) -> WheelTarget:
 
 def _list_weights(report: Callable[[str], None]) -> list[Path]:
     weights = []
-    for name in (*preset_models(), RECOGNISER):
+    for name in (*preset_models(), *OPTIONAL):
         model = paths.list_models()[name]
         file = paths.get_models_folder() / model.used.file
         if file.is_file() and paths.is_right_file(file, model.used):
@@ -137,8 +137,8 @@ def _list_weights(report: Callable[[str], None]) -> list[Path]:
         elif model.required:
             raise FaceBlurError(describe_missing(name, "run build.py models"))
         else:
-            # Every detector of a preset is required, so this is the recogniser.
-            report(f"WARNING: this package will not recognise people. {describe_missing(name, 'run build.py models')}")
+            # Every detector of a preset is required, so this is an optional one.
+            report(f"WARNING: this package {OPTIONAL[name]}. {describe_missing(name, 'run build.py models')}")
     return weights
 
 

@@ -28,7 +28,7 @@ from ..core.detection.settings import (
     name_ensemble,
 )
 from ..core.people.decisions import RATES, USUAL_RATE
-from ..core.tracking.plates import list_weights as list_plate_weights
+from ..core.tracking.objects import OBJECT_CLASSES, choose_classes
 from ..core.types import FaceBlurError
 from ..delivery.voice import Voice
 from ..files.paths import check_models, get_version
@@ -235,6 +235,11 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="cover number plates too, in a second analysis (the detector is best at Chinese plates)",
     )
+    parser.add_argument(
+        "--text",
+        action="store_true",
+        help="cover lines of text too, in a further analysis: signs, name tags, screens",
+    )
     covers = parser.add_argument_group("the covers")
     covers.add_argument(
         "--margin",
@@ -359,7 +364,7 @@ def _plan(options: argparse.Namespace, blender: Path | None) -> tuple[list[FilmJ
         resume=options.resume,
         reencode_audio=options.reencode_audio,
         voice=Voice(options.voice),
-        plates=options.plates,
+        objects=tuple(list_objects(options)),
         verify_every=options.verify_every if options.verify else 0,
         inverse=options.inverse,
         blender=options.blender.resolve() if options.blender else blender,
@@ -378,8 +383,8 @@ def _plan(options: argparse.Namespace, blender: Path | None) -> tuple[list[FilmJ
     if options.inverse and options.verify:
         raise FaceBlurError("--verify cannot be combined with --inverse, which shows the faces.")
     settings = replace(settings, image=get_image(options))
-    if options.plates:
-        check_models(list_plate_weights())
+    for one in choose_classes(list_objects(options)):
+        check_models(one.list_weights())
     if options.people is not None:
         check_place(options.people, overwrite=True)
     return jobs, replace(settings, people=open_people(options))
@@ -406,11 +411,16 @@ def _check_renderer(options: argparse.Namespace, blender: Path | None) -> None:
         raise FaceBlurError("--voice is not possible with --renderer blender. Use --renderer direct.")
 
 
+def list_objects(options: argparse.Namespace) -> list[str]:
+    """The names of the classes of objects that the options ask for, besides faces."""
+    return [one.name for one in OBJECT_CLASSES if getattr(options, one.name, False)]
+
+
 def get_image(options: argparse.Namespace) -> Path | None:
     """The picture of --effect image; None with another effect. Raises FaceBlurError where options contradict."""
-    if options.inverse and (options.blur_only is not None or options.plates):
+    if options.inverse and (options.blur_only is not None or list_objects(options)):
         raise FaceBlurError(
-            "--inverse covers everything except faces, so it cannot be combined with --blur-only or --plates."
+            "--inverse covers everything except faces, so it cannot be combined with --blur-only, --plates or --text."
         )
     if (options.effect == "image") != (options.image is not None):
         raise FaceBlurError("--effect image and --image FILE need each other. Use both or neither.")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.document.tracks_file import read_document, write_document
-from ..core.tracking import plates
+from ..core.tracking.objects import choose_classes, merge_objects
 from ..core.types import Ellipse, FaceBlurError, Sample, SourceInfo, TrackDocument, TrackKind, TrackStatus, Warn
 from ..core.verification.leaks import Verification
 from ..delivery.container import Container
@@ -372,12 +372,11 @@ class Run:
         document = read_document(self.tracks)
         if document.source.fingerprint != self.info.fingerprint:
             raise FaceBlurError(f"{self.job.source.name} changed during the analysis. Start again.")
-        if settings.plates:
-            found = self.tracks.with_name("plates.json")
-            analyse(
-                self.job.source, found, replace(settings, preset=plates.PLATE_PRESET, people=None), on_progress, warn
-            )
-            plates.merge_plates(document, read_document(found))
+        for one in choose_classes(settings.objects):
+            found = self.tracks.with_name(f"{one.name}.json")
+            chosen = replace(settings, preset=one.preset.name, people=None)
+            analyse(self.job.source, found, chosen, on_progress, warn)
+            merge_objects(document, read_document(found))
             write_document(document, self.tracks)
         if settings.people is not None:
             settings.people.decide(self.job.source, self.tracks, document, on_progress, warn)

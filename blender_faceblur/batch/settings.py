@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.detection.settings import DEFAULT_MARGIN, get_preset, list_detectors
-from ..core.tracking import plates
+from ..core.tracking.objects import choose_classes
 from ..core.types import FaceBlurError
 from ..delivery.voice import Voice
 from ..files.paths import get_model_path, list_models
@@ -43,8 +43,8 @@ class BatchSettings:
     blender: Path | None = None
     verify_every: int = 0
     """Verify outputs, and run the detectors on one frame in this many; 0 for no verification."""
-    plates: bool = False
-    """Whether number plates are covered too."""
+    objects: tuple[str, ...] = ()
+    """What is covered besides faces: names of `core.tracking.objects.OBJECT_CLASSES`."""
     people: Recognition | None = None
     """Whom to cover and who stays visible; None covers everyone."""
     image: Path | None = None
@@ -79,7 +79,7 @@ class BatchSettings:
             "reencode_audio": self.reencode_audio,
             **({"voice": self.voice.value} if self.voice is not Voice.KEEP else {}),
             **({"people": self.people.digest} if self.people else {}),
-            **({"plates": list_weights(plates.PLATE_PRESET)} if self.plates else {}),
+            **{one.name: list_weights(one.preset.name) for one in choose_classes(self.objects)},
             **({"image": hashlib.sha256(self.image.read_bytes()).hexdigest()} if self.image else {}),
             **({"inverse": True} if self.inverse else {}),
         }

@@ -15,7 +15,7 @@ import bpy
 
 from ..batch import cli
 from ..core.cover.effects import EffectSettings
-from ..core.tracking.plates import list_weights
+from ..core.tracking.objects import choose_classes
 from ..core.types import FaceBlurError
 from ..files.paths import check_models
 from ..reporting.progress import Outcome, Reporter, choose_reporter, count
@@ -119,8 +119,8 @@ def blur_strips(arguments: list[str]) -> int:
         scene = _get_scene()
         cli.check_detectors(options)
         names = choose_strips(scene, options.strips, options.leave_uncovered)
-        if options.plates:
-            check_models(list_weights())
+        for one in choose_classes(cli.list_objects(options)):
+            check_models(one.list_weights())
         image = cli.get_image(options)
         recognition = cli.open_people(options)
         if options.inverse and recognition is not None:
@@ -132,7 +132,7 @@ def blur_strips(arguments: list[str]) -> int:
         return cli.USAGE
     effect = EffectSettings(options.effect, options.color, image=str(image or ""), inverse=options.inverse)
     try:
-        settings = DetectionSettings(options.preset, options.margin, plates=options.plates)
+        settings = DetectionSettings(options.preset, options.margin, objects=tuple(cli.list_objects(options)))
         if not _detect_and_cover(scene, names, settings, effect, reporter):
             print("Nothing was saved.", file=sys.stderr)
             return cli.SOME_FAILED

@@ -34,6 +34,10 @@ class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
             "it finds most large plates from other countries and misses many small ones"
         ),
     )
+    find_text: BoolProperty(
+        name="Text",
+        description="Also detect printed lines of text, in a further pass over each film: signs, name tags, screens",
+    )
     people: PointerProperty(type=FACEBLUR_PG_people, name="People", description="Who appears, and whom to cover")
     list_sort: EnumProperty(
         name="Sort By",

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..batch import cli
 from ..core.detection.settings import get_preset, is_named_ensemble, list_detectors
 from ..core.people.similarity import RECOGNIZER
-from ..core.tracking.plates import list_weights as list_plate_weights
+from ..core.tracking.objects import OBJECT_CLASSES
 from ..core.types import FaceBlurError
 from ..detectors import get_detector
 from ..files import paths
@@ -76,8 +76,9 @@ def list_needed_weights(options: argparse.Namespace) -> tuple[list[str], list[st
         (useful if preset.on_request else needed).extend(named)
     if any(getattr(options, option, None) for option in ("keep", "blur_only", "people")):
         needed.append(RECOGNIZER)
-    if getattr(options, "plates", False):
-        needed += list_plate_weights()
+    for one in OBJECT_CLASSES:
+        if getattr(options, one.name, False):
+            needed += one.list_weights()
     return list(dict.fromkeys(needed)), [weights for weights in dict.fromkeys(useful) if weights not in needed]
 
 

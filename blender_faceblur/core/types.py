@@ -49,6 +49,8 @@ class TrackKind(StrEnum):
     FACE = "face"
     PLATE = "plate"
     """A number plate that a detector found."""
+    TEXT = "text"
+    """A line of text that a detector found."""
     REGION = "region"
     """An area that an editor drew, to be covered like a face: a sign, a screen, a number plate."""
     NEVER = "never"

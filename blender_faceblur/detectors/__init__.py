@@ -9,6 +9,7 @@ from .blazeface import BlazeFaceFull, BlazeFaceShort
 from .centerface import CenterFace
 from .haar import HaarFrontal, HaarFrontalAlt2, HaarProfile
 from .lpd_yunet import LpdYuNet
+from .ppocr_text import PpOcrText
 from .ssd import SsdRes10
 from .yunet import YuNet, YuNet2023
 
@@ -25,7 +26,7 @@ DETECTORS: tuple[type[FaceDetector], ...] = (
 )
 
 
-OTHER_DETECTORS: tuple[type[FaceDetector], ...] = (LpdYuNet,)
+OTHER_DETECTORS: tuple[type[FaceDetector], ...] = (LpdYuNet, PpOcrText)
 """Detectors of other things than faces, which run separately."""
 
 

@@ -178,7 +178,7 @@ def _get_licence(name: str) -> str:
     return model.licence if model is not None else ""
 
 
-_KINDS = {TrackKind.PLATE: TrackKind.REGION}
+_KINDS = {TrackKind.PLATE: TrackKind.REGION, TrackKind.TEXT: TrackKind.REGION}
 """Kinds that have another name in reports, as in all earlier versions."""
 
 
@@ -207,7 +207,7 @@ def _list_corrections(document: TrackDocument) -> dict[str, Any]:
         "locked_keys": {t.name: list_locked_frames(t) for t in document.tracks if list_locked_frames(t)},
         "locked": [t.name for t in document.tracks if t.locked],
         "off": {t.name: [list(span) for span in t.off] for t in document.tracks if t.off},
-        "regions": [describe(t) for t in document.tracks if t.kind in (TrackKind.REGION, TrackKind.PLATE)],
+        "regions": [describe(t) for t in document.tracks if t.kind in (TrackKind.REGION, *_KINDS)],
         "deleted": [describe(t) for t in document.uncovered if t.status is TrackStatus.DELETED],
         "never": [describe(t) for t in document.uncovered if t.kind is TrackKind.NEVER],
         "aside": [

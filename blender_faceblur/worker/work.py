@@ -16,8 +16,8 @@ from ..core.detection.settings import MARGINS, DetectorUse, get_preset
 from ..core.document.tracks_file import write_document
 from ..core.people.similarity import RECOGNIZER, assign_embeddings
 from ..core.tracking.analysis import Detector, analyse_frames, build_document, compute_stride, split_range
+from ..core.tracking.objects import mark_objects
 from ..core.tracking.observations import ObservationTable, Segment
-from ..core.tracking.plates import mark_as_plates
 from ..core.tracking.tracker import Tracker
 from ..core.types import FaceBlurError, SourceInfo, TrackDocument, TrackKind
 from ..detectors import get_detector
@@ -143,7 +143,9 @@ class _Analysis:
         self._uses, self._notes = choose_usable(self._preset)
         self._kinds = {get_detector(use.detector).finds for use in self._uses}
         if len(self._kinds) > 1:
-            raise FaceBlurError("Faces and number plates cannot be detected in one analysis. Run two analyses.")
+            raise FaceBlurError(
+                "Faces, number plates and text cannot be detected in one analysis. Run several analyses."
+            )
         self._provider = choose_providers(list_available(), request.provider, sys.platform)[0]
         with open_requested(request.source) as source:
             self._info = source.info
@@ -241,8 +243,9 @@ class _Analysis:
         document = build_document(
             table, self._info, self._preset, self._request.margin, self._models, [*self._notes, *notes]
         )
-        if self._kinds == {TrackKind.PLATE}:
-            mark_as_plates(document)
+        (kind,) = self._kinds
+        if kind is not TrackKind.FACE:
+            mark_objects(document, kind)
         if self._request.span:
             document.analysed = [(self._first, self._stop)]
         return document

@@ -17,7 +17,7 @@ from blender_faceblur.blender.detection import detect as detection
 from blender_faceblur.blender.detection import panels as classes
 from blender_faceblur.blender.masks.document import load_document
 from blender_faceblur.core.document.tracks_file import write_document
-from blender_faceblur.core.tracking import plates
+from blender_faceblur.core.tracking.objects import PLATE_CLASS, mark_objects
 from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track
 from blender_faceblur.worker import client
 from blender_faceblur.worker.protocol import AnalysisRequest, ErrorMessage, Message, Progress, Result, Stage
@@ -34,14 +34,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         presets.append(request.preset)
         yield Progress(Stage.DETECT, 1, 2, 1.0)
         document = disks.build_document(Path(request.source.path))
-        if request.preset == plates.PLATE_PRESET:
+        if request.preset == PLATE_CLASS.preset.name:
             if "broken" in presets:
                 yield ErrorMessage("out of memory")
                 return
             document.tracks = [
                 Track("Face 01", [Sample(f, Ellipse(250, 120, 30, 10), Evidence.DETECTED, 0.9) for f in range(5, 20)])
             ]
-            plates.mark_as_plates(document)
+            mark_objects(document, PLATE_CLASS.kind)
         write_document(document, Path(request.output))
         yield Result(request.output, disks.FRAMES, 1, 0, 1.0)
 
@@ -75,7 +75,7 @@ def test_plates_are_detected_only_on_request(scene: Any, asked: list[str]) -> No
     assert asked == ["balanced"] and list_tracks(scene) == [("Face 01", "face")]
     scene.faceblur.find_plates = True
     assert bpy.ops.faceblur.detect() == {"FINISHED"}
-    assert asked == ["balanced", "balanced", plates.PLATE_PRESET]
+    assert asked == ["balanced", "balanced", PLATE_CLASS.preset.name]
     assert list_tracks(scene) == [("Face 01", "face"), ("Region 01", "plate")]
     notes = get_mask(scene.sequence_editor.strips["disk"])["faceblur"]["notes"]
     assert any("Chinese plates" in note for note in notes)
@@ -102,7 +102,7 @@ def test_without_weights_plates_are_refused_and_faces_are_not(
 
     monkeypatch.setattr(classes, "check_models", missing)
     monkeypatch.setattr(detection, "check_models", missing)
-    assert classes.explain_missing_plates() == "lpd_yunet is missing"
+    assert classes.explain_missing_weights(PLATE_CLASS) == "lpd_yunet is missing"
     scene.faceblur.find_plates = True
     with pytest.raises(RuntimeError, match="lpd_yunet is missing"):
         bpy.ops.faceblur.detect()

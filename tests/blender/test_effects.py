@@ -381,6 +381,8 @@ def test_whole_head_sets_a_minimum_margin(size: float, whole_head: bool, expecte
     from blender_faceblur.blender.detection.properties import read_detection_settings
 
     scene: Any = SimpleNamespace(
-        faceblur=SimpleNamespace(preset="fast", expansion=size, whole_head=whole_head, find_plates=False)
+        faceblur=SimpleNamespace(
+            preset="fast", expansion=size, whole_head=whole_head, find_plates=False, find_text=False
+        )
     )
     assert read_detection_settings(scene).margin == expected

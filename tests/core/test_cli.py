@@ -249,8 +249,8 @@ def test_options_that_need_blender_are_refused_before_the_work_where_there_is_no
         (["--effect", "image", "--image", "no such.png"], "no such.png"),
         (["--effect", "image", "--image", "{film}"], "is not a picture"),
         (["--inverse", "--verify"], "cannot be combined with --inverse"),
-        (["--inverse", "--plates"], "cannot be combined with --blur-only or --plates"),
-        (["--inverse", "--blur-only", "people"], "cannot be combined with --blur-only or --plates"),
+        (["--inverse", "--plates"], "cannot be combined with --blur-only, --plates or"),
+        (["--inverse", "--blur-only", "people"], "cannot be combined with --blur-only, --plates or"),
     ],
 )
 def test_contradictory_effect_options_are_refused(

@@ -16,7 +16,7 @@ import bpy
 from ...core.cover.effects import EffectSettings
 from ...core.detection.settings import DEFAULT_MARGIN
 from ...core.document.tracks_file import read_document
-from ...core.tracking import plates
+from ...core.tracking.objects import choose_classes, merge_objects
 from ...core.types import FaceBlurError, TrackDocument
 from ...files.paths import check_models, get_stored_analyses_folder
 from ...files.workplace import Workplace
@@ -42,8 +42,8 @@ class DetectionSettings:
     preset: str = "balanced"
     margin: float = DEFAULT_MARGIN
     provider: str = "auto"
-    plates: bool = False
-    """Whether to detect number plates too, in a second pass over each film."""
+    objects: tuple[str, ...] = ()
+    """What to detect besides faces, each in a further pass over each film: names of `OBJECT_CLASSES`."""
 
 
 @dataclass(slots=True)
@@ -93,10 +93,10 @@ def detect(
 
     With `in_range` it analyses only what they show in the scene's preview range. It yields None whenever nothing has
     happened for `wait_s`, if that is given. Closing it ends all processes. Raises FaceBlurError if no preview range is
-    set, or the weights for number plates are missing.
+    set, or the weights for number plates or text are missing.
     """
-    if settings.plates:
-        check_models(plates.list_weights())
+    for one in choose_classes(settings.objects):
+        check_models(one.list_weights())
     sources = list_sources(scene, strips)
     _limit_ranges(scene, sources, in_range)
     return _detect(scene, sources, settings, wait_s)
@@ -140,7 +140,7 @@ def _detect(
     del scene
     todo = [found for found in sources if not found.problem]
     everything = max(sum(found.frames for found in todo), 1)
-    presets = [settings.preset, *([plates.PLATE_PRESET] if settings.plates else [])]
+    presets = [settings.preset, *(one.preset.name for one in choose_classes(settings.objects))]
     before, progress = 0, JobProgress(len(todo), wait_s)
     with Workplace() as workplace:
         for number, found in enumerate(todo, 1):
@@ -163,7 +163,7 @@ def _detect(
 
 
 def _read_result(found: SourceDetection, tracks: Path) -> None:
-    """Read the result of an analysis. Number plates are added to the faces that were found before."""
+    """Read the result of an analysis. Other objects are added to the faces that were found before."""
     if not found.problem:
         try:
             document = read_document(tracks)
@@ -174,7 +174,7 @@ def _read_result(found: SourceDetection, tracks: Path) -> None:
     elif found.document is None:
         found.document = document
     else:
-        plates.merge_plates(found.document, document)
+        merge_objects(found.document, document)
 
 
 def cover_found(scene: bpy.types.Scene, results: Sequence[SourceDetection], effect: EffectSettings) -> list[str]:

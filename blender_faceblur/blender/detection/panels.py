@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import bpy
 
-from ...core.tracking.plates import NOTE, list_weights
+from ...core.tracking.objects import OBJECT_CLASSES, ObjectClass
 from ...core.types import FaceBlurError
 from ...files.paths import MODELS_VARIABLE, check_models, list_models
 from ..common.context import get_sequencer_scene
@@ -27,43 +27,46 @@ class FACEBLUR_PT_classes(Tab, bpy.types.Panel):
         return get_sequencer_scene(context) is not None
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, settings = self.layout, get_sequencer_scene(context).faceblur
+        layout = self.layout
         column = layout.column()
         column.enabled = not JOB.active
         # Faces are always detected: a strip that was not analysed for faces must not appear to be covered.
         faces = column.row()
         faces.enabled = False
         faces.label(text="Faces", icon="CHECKBOX_HLT")
-        problem = explain_missing_plates()
-        plates = column.row()
-        plates.enabled = not problem or settings.find_plates
-        plates.prop(settings, "find_plates")
-        if not problem:
-            if settings.find_plates:
-                write_lines(layout, context, NOTE, "INFO")
-            return
-        (name,) = list_weights()
-        model = list_models()[name]
-        write_lines(
-            layout,
-            context,
-            f"Number plates cannot be detected: {problem}",
-            "ERROR" if settings.find_plates else "INFO",
-        )
-        made = f", which `build.py models {name}` makes in a checkout" if model.converted else ""
-        write_lines(
-            layout,
-            context,
-            f"Put {model.used.file} ({model.licence}, {model.used.bytes / 1e6:.1f} MB){made}, into the folder that the "
-            f"environment variable {MODELS_VARIABLE} names",
-        )
-        layout.operator("wm.url_open", text="Open Its Source", icon="URL").url = model.url or model.origin
+        for one in OBJECT_CLASSES:
+            _draw_class(layout, context, one)
 
 
-def explain_missing_plates() -> str:
-    """Why number plates cannot be detected; empty if they can."""
+def _draw_class(layout: bpy.types.UILayout, context: bpy.types.Context, one: ObjectClass) -> None:
+    """The property of a class of objects, and what to know about its detector."""
+    settings, wanted = get_sequencer_scene(context).faceblur, f"find_{one.name}"
+    problem, is_wanted = explain_missing_weights(one), getattr(settings, wanted)
+    row = layout.row()
+    row.enabled = not JOB.active and (not problem or is_wanted)
+    row.prop(settings, wanted)
+    if not problem:
+        if is_wanted:
+            write_lines(layout, context, one.note, "INFO")
+        return
+    (name,) = one.list_weights()
+    model = list_models()[name]
+    words = settings.bl_rna.properties[wanted].name
+    write_lines(layout, context, f"{words} cannot be detected: {problem}", "ERROR" if is_wanted else "INFO")
+    made = f", which `build.py models {name}` makes in a checkout" if model.converted else ""
+    write_lines(
+        layout,
+        context,
+        f"Put {model.used.file} ({model.licence}, {model.used.bytes / 1e6:.1f} MB){made}, into the folder that the "
+        f"environment variable {MODELS_VARIABLE} names",
+    )
+    layout.operator("wm.url_open", text="Open Its Source", icon="URL").url = model.url or model.origin
+
+
+def explain_missing_weights(one: ObjectClass) -> str:
+    """Why a class of objects cannot be detected; empty if it can."""
     try:
-        check_models(list_weights())
+        check_models(one.list_weights())
     except FaceBlurError as error:
         return str(error)
     return ""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import bpy
 
 from ...core.detection.settings import HEAD_MARGIN
+from ...core.tracking.objects import OBJECT_CLASSES
 from ..preferences.properties import get_preferences
 from .detect import DetectionSettings
 
@@ -17,5 +18,5 @@ def read_detection_settings(scene: bpy.types.Scene) -> DetectionSettings:
         settings.preset,
         round(margin, 3),
         preferences.provider if preferences is not None else "auto",
-        settings.find_plates,
+        tuple(one.name for one in OBJECT_CLASSES if getattr(settings, f"find_{one.name}")),
     )

@@ -134,6 +134,16 @@ PLATES = Preset(
 )
 """Detects number plates, in addition to the preset for faces. Users cannot choose it as their preset."""
 
+TEXT = Preset(
+    "text",
+    "Lines of text, four times a second; optical flow tracks them in between",
+    (DetectorUse("ppocr_text", 960, 0.5), DetectorUse("ppocr_text", 1600, 0.5, each_look=2)),
+    strong_confidence=0.6,
+    most_processes=2,
+    detect_every_s=0.25,
+)
+"""Detects text, in addition to the preset for faces. Users cannot choose it as their preset."""
+
 _OWN = "own:"
 """Prefix of the names of presets that users put together."""
 
@@ -152,7 +162,7 @@ FORMER_NAMES = {"five": "ensemble"}
 
 def get_preset(name: str) -> Preset:
     """The preset of that name, which may come from `name_ensemble`. Raises FaceBlurError if there is none."""
-    for preset in (*PRESETS, PLATES):
+    for preset in (*PRESETS, PLATES, TEXT):
         if preset.name == FORMER_NAMES.get(name, name):
             return preset
     if not name.startswith(_OWN):

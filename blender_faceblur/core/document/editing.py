@@ -450,7 +450,7 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
             ],
         )
         for partner in fresh:
-            # A number plate cannot continue a face.
+            # A number plate or text cannot continue a face.
             if (
                 partner.name in names
                 or (track.kind is TrackKind.FACE and partner.kind is not TrackKind.FACE)

@@ -5,9 +5,15 @@ from __future__ import annotations
 
 from ..types import TrackDocument, TrackKind, TrackStatus
 
-_WORDS = {TrackKind.FACE: "Face", TrackKind.PLATE: "Plate", TrackKind.REGION: "Region", TrackKind.NEVER: "Never"}
+_WORDS = {
+    TrackKind.FACE: "Face",
+    TrackKind.PLATE: "Plate",
+    TrackKind.TEXT: "Text",
+    TrackKind.REGION: "Region",
+    TrackKind.NEVER: "Never",
+}
 _SUPPRESSED = "Perhaps"
-_SUPPRESSED_WORDS = {TrackKind.FACE: _SUPPRESSED, TrackKind.PLATE: "Perhaps plate"}
+_SUPPRESSED_WORDS = {TrackKind.FACE: _SUPPRESSED, TrackKind.PLATE: "Perhaps plate", TrackKind.TEXT: "Perhaps text"}
 
 
 def name_track(kind: TrackKind, status: TrackStatus, number: int, count: int = 0) -> str:
@@ -17,7 +23,8 @@ def name_track(kind: TrackKind, status: TrackStatus, number: int, count: int = 0
 
 
 def choose_free_name(document: TrackDocument, kind: TrackKind, status: TrackStatus = TrackStatus.COVERED) -> str:
-    """The next free name for a track. A plate gets the name of a region: only an analysis names tracks "Plate"."""
+    """The next free name for a track. Plates and text get that of a region: only an analysis names tracks "Plate" or
+    "Text"."""
     word = (
         _SUPPRESSED
         if status is TrackStatus.SUPPRESSED
