@@ -114,9 +114,24 @@ def build_parser(program: str = "build.py blur", commands: str = "") -> argparse
     films.add_argument(
         "--blender", type=Path, metavar="PATH", help="use an installed Blender 5 where Blender is needed"
     )
+    _add_farm_options(parser)
     add_verify_options(parser)
     add_message_options(parser)
     return parser
+
+
+def _add_farm_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("one film on several machines")
+    group.add_argument(
+        "--tracks", type=Path, metavar="FILE", help="cover the faces of a tracks document; nothing is searched"
+    )
+    group.add_argument("--pieces", type=Path, metavar="FOLDER", help="keep the painted pieces of the film here")
+    group.add_argument(
+        "--segment",
+        type=_parse_segment,
+        metavar="I/N",
+        help="only paint the pieces I, I+N, I+2N ... into --pieces; a last run without it joins all pieces",
+    )
 
 
 def _add_voice_option(parser: argparse._ActionsContainer) -> None:
@@ -368,8 +383,12 @@ def _plan(options: argparse.Namespace, blender: Path | None) -> tuple[list[FilmJ
         verify_every=options.verify_every if options.verify else 0,
         inverse=options.inverse,
         blender=options.blender.resolve() if options.blender else blender,
+        tracks=options.tracks,
+        pieces=options.pieces.resolve() if options.pieces else None,
+        segment=options.segment,
     )
     check_detectors(options)
+    _check_farm(options)
     _check_renderer(options, settings.blender)
     if settings.blender is not None:
         check_blender(settings.blender)
@@ -388,6 +407,26 @@ def _plan(options: argparse.Namespace, blender: Path | None) -> tuple[list[FilmJ
     if options.people is not None:
         check_place(options.people, overwrite=True)
     return jobs, replace(settings, people=open_people(options))
+
+
+def _check_farm(options: argparse.Namespace) -> None:
+    """Raise FaceBlurError where the options for several machines contradict each other, or do not fit the inputs."""
+    if options.segment is not None and (options.pieces is None or options.tracks is None):
+        raise FaceBlurError("--segment needs --tracks and --pieces: all machines must have the same.")
+    if options.pieces is not None and options.renderer != "direct":
+        raise FaceBlurError("--pieces is not possible with --renderer blender. Use --renderer direct.")
+    if options.segment is not None and (options.no_render or options.verify or options.report is not None):
+        raise FaceBlurError("--segment writes no film. Verify and report in the last run, which joins the pieces.")
+    if options.tracks is None:
+        return
+    if len(options.inputs) != 1 or options.inputs[0].is_dir():
+        raise FaceBlurError("--tracks belongs to one film or picture. Name that one only.")
+    if options.keep or options.blur_only or options.people or list_objects(options):
+        raise FaceBlurError(
+            "--tracks decides what is covered. Leave out --keep, --blur-only, --people, --plates, --text."
+        )
+    if not options.tracks.is_file():
+        raise FaceBlurError(f"--tracks {options.tracks}: there is no such file.")
 
 
 def check_detectors(options: argparse.Namespace) -> None:
@@ -473,6 +512,13 @@ def _compute_exit_code(outcomes: list[Outcome]) -> int:
     if any(outcome.verified is False for outcome in outcomes):
         return LEAKED
     return SOME_FAILED if any(outcome.status == "failed" for outcome in outcomes) else ALL_WELL
+
+
+def _parse_segment(text: str) -> tuple[int, int]:
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count) <= 10_000):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a segment such as 2/5")
+    return int(number), int(count)
 
 
 def _parse_every(text: str) -> int:

@@ -96,11 +96,12 @@ class DirectRenderer(Renderer):
                 str(tracks),
                 str(self._result),
                 task.effect,
-                folder=str(task.storage / "pieces"),
+                folder=str(self._pieces),
                 codec=settings.codec,
                 quality=settings.quality,
                 encoder=settings.encoder,
                 allowed=sorted(task.container.pictures) if task.container else [],
+                share=list(settings.segment or ()),
             )
             task.stages.paint(request, task.on_progress, task.warn)
 
@@ -136,6 +137,12 @@ class DirectRenderer(Renderer):
         expected = Expected.painted(task.info, int(painted["turn"]), count, joined.times, joined.start)
         verify_film(finished, task.job.source, expected, task.settings.reencode_audio, task.settings.voice)
         return finished
+
+    @property
+    def _pieces(self) -> Path:
+        """The folder for the pieces. A shared one holds nothing else, since pieces that are not needed are removed."""
+        shared = self.task.settings.pieces
+        return shared / f"{self.task.info.fingerprint[:16]}.pieces" if shared else self.task.storage / "pieces"
 
     @property
     def _result(self) -> Path:

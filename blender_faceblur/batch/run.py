@@ -154,7 +154,7 @@ class Run:
         self.prepare()
         if (
             self.settings.resume
-            and self.settings.render
+            and self.settings.delivers
             and _is_finished(self.job, self.info, self._turn, self._start, self.settings)
         ):
             self.skip()
@@ -165,7 +165,7 @@ class Run:
             renderer = self.render(document)
             self.guard.check("the render")
             verification = None
-            if self.settings.render:
+            if self.settings.delivers:
                 finished = renderer.deliver()
                 if self.settings.verify_every:
                     verification = self.verify(finished, self.tracks, self.warn)
@@ -202,6 +202,8 @@ class Run:
             if self.guard.fingerprint != self.info.fingerprint:
                 raise FaceBlurError(f"{self.job.source.name} changed while it was opened. Start again.")
             self.job, self.container, self._container_notes = choose_output(self.job, source, self.settings)
+        if self.settings.segment is not None and self.container is None:
+            raise FaceBlurError(f"{self.job.source.name} is a picture, which has no segments.")
         for place in self._list_places():
             claim(place, self.job.source, self.batch.taken)
 
@@ -231,7 +233,7 @@ class Run:
     def unfinished_results(self) -> Iterator[None]:
         """Create places for unfinished results, and remove the leftovers at the end."""
         workplace, output = self.batch.workplace, self.job.output
-        self.part = workplace.make_part_folder(output) if self.settings.render else self.folder
+        self.part = workplace.make_part_folder(output) if self.settings.delivers else self.folder
         self.project = workplace.name_part(self.job.save_blend, ".blend") if self.job.save_blend else None
         try:
             yield
@@ -242,7 +244,7 @@ class Run:
             forget_after_second_failure(self.job.source)
             raise
         finally:
-            if self.settings.render:
+            if self.settings.delivers:
                 workplace.remove_part(self.part)
             if self.project is not None:
                 workplace.remove_part(self.project)
@@ -368,6 +370,12 @@ class Run:
         settings, on_progress, analyse = self.settings, self.reporter.show_progress, self.batch.stages.analyse
         if settings.people is not None:
             settings.people.begin()
+        if settings.tracks is not None:
+            document = read_document(settings.tracks)
+            if document.source.fingerprint != self.info.fingerprint:
+                raise FaceBlurError(f"{settings.tracks} was made from another film than {self.job.source.name}.")
+            write_document(document, self.tracks)
+            return document
         analyse(self.job.source, self.tracks, settings, on_progress, warn)
         document = read_document(self.tracks)
         if document.source.fingerprint != self.info.fingerprint:
@@ -386,7 +394,7 @@ class Run:
     def _list_places(self) -> list[Path]:
         """The paths of the results."""
         places = (
-            self.job.output if self.settings.render else None,
+            self.job.output if self.settings.delivers else None,
             self.job.save_blend,
             self.job.save_tracks,
             self.job.report,

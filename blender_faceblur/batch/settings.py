@@ -36,6 +36,12 @@ class BatchSettings:
     """"direct" paints covers into the source's own pixels; "blender" renders a project."""
     drop_subtitles: bool = False
     render: bool = True
+    tracks: Path | None = None
+    """A tracks document to use instead of an analysis."""
+    pieces: Path | None = None
+    """The folder that holds the painted pieces of films, for several machines; None for a private one."""
+    segment: tuple[int, int] | None = None
+    """(i, n): only paint every nth piece of the film, beginning with the ith (from 1), into `pieces`."""
     overwrite: bool = False
     resume: bool = False
     reencode_audio: bool = False
@@ -51,6 +57,11 @@ class BatchSettings:
     """The picture of the effect "image"."""
     inverse: bool = False
     """Whether everything except the faces is covered; with `people`, except the faces of those who stay visible."""
+
+    @property
+    def delivers(self) -> bool:
+        """Whether covered films and pictures are written."""
+        return self.render and self.segment is None
 
     @property
     def is_direct(self) -> bool:
@@ -77,6 +88,7 @@ class BatchSettings:
             "encoder": self.encoder,
             "drop_subtitles": self.drop_subtitles,
             "reencode_audio": self.reencode_audio,
+            **({"tracks": hashlib.sha256(self.tracks.read_bytes()).hexdigest()} if self.tracks else {}),
             **({"voice": self.voice.value} if self.voice is not Voice.KEEP else {}),
             **({"people": self.people.digest} if self.people else {}),
             **{one.name: list_weights(one.preset.name) for one in choose_classes(self.objects)},

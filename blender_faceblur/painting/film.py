@@ -198,14 +198,24 @@ class FilmPainter:
         lost = [*extras, *list_unwritten(self.choice, self.look)]
         return [*self.choice.notes, *([f"Not kept: {', '.join(lost)}."] if lost else [])]
 
-    def paint(self, folder: Path, on_progress: Callable[[int], None], processors: int | None = None) -> PaintedFilm:
+    def paint(
+        self,
+        folder: Path,
+        on_progress: Callable[[int], None],
+        processors: int | None = None,
+        share: tuple[int, int] | None = None,
+    ) -> PaintedFilm:
         """Make the pieces that `folder` does not hold yet, and remove others.
 
-        `on_progress` gets the number of pictures done, those of an earlier run included.
+        `on_progress` gets the number of pictures done, those of an earlier run included. With `share` (i, n; i from 1)
+        only every nth piece is made, beginning with the ith, and none is removed: other machines make the others.
         """
         folder.mkdir(parents=True, exist_ok=True)
         pieces = self._plan_pieces(folder)
-        _remove_others(folder, {path for piece in pieces for path in (piece.path, piece.note)})
+        if share is None:
+            _remove_others(folder, {path for piece in pieces for path in (piece.path, piece.note)})
+        else:
+            pieces = pieces[share[0] - 1 :: share[1]]
         made = [(piece, piece.read_counts()) for piece in pieces]
         missing = [piece for piece, counts in made if counts is None]
         count = sum(counts[0] for _, counts in made if counts is not None)

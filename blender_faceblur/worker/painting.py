@@ -42,12 +42,16 @@ def paint(request: PaintRequest, send: Callable[[Any], None]) -> None:
             raise FaceBlurError(f"{source.info.file_name}: covers are painted into films and single pictures only")
         settings = FilmSettings(request.effect, request.codec, request.quality, request.encoder, tuple(request.allowed))
         painter = FilmPainter(source, Path(request.source.path), CoverTimeline(document), settings, sticker)
-        film, pace = paint_pieces(painter, source, Path(request.folder), send)
+        share = (request.share[0], request.share[1]) if request.share else None
+        film, pace = paint_pieces(painter, source, Path(request.folder), send, share)
         if film.whole:
             pictures = "1 picture is" if film.whole == 1 else f"{film.whole} pictures are"
             send(Warned(f"{pictures} covered completely, because they were not analysed."))
         seconds = time.monotonic() - began
         pace.finish(film.painted)
+        if share is not None:
+            send(PaintDone("", film.painted, seconds))
+            return
         look = painter.look
         Path(request.output).write_text(
             json.dumps(

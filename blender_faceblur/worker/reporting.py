@@ -27,9 +27,13 @@ REPORTING = ReportingSettings()
 
 
 def paint_pieces(
-    painter: FilmPainter, source: MovieSource, folder: Path, send: Callable[[Any], None]
+    painter: FilmPainter,
+    source: MovieSource,
+    folder: Path,
+    send: Callable[[Any], None],
+    share: tuple[int, int] | None = None,
 ) -> tuple[PaintedFilm, PaintingPace]:
-    """Make the pieces of a film, and send their progress and what the user should know of them.
+    """Make the pieces of a film, or a share of them, and send their progress and what the user should know of them.
 
     The caller finishes the pace that is returned.
     """
@@ -37,7 +41,7 @@ def paint_pieces(
     for text in painter.list_losses():
         send(Warned(text))
     pace = PaintingPace(source.info.frame_count, send)
-    film = painter.paint(folder, pace.report)
+    film = painter.paint(folder, pace.report, share=share)
     for text in source.notes():
         send(Warned(text))
     return film, pace

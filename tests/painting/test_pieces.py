@@ -252,6 +252,53 @@ def test_a_run_goes_on_where_it_failed_and_clears_its_pieces(
     assert run().status == "skipped"
 
 
+def test_machines_paint_the_pieces_of_a_film_that_the_last_run_joins(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "get_unfinished_analyses_folder", lambda: tmp_path / "storage")
+    copy, tracks, pieces = tmp_path / "a.mp4", tmp_path / "tracks.json", tmp_path / "pieces"
+    copy.write_bytes(source.read_bytes())
+    with MovieSource(copy) as film:
+        write_document(build_document(film.info), tracks)
+    pieces.mkdir()
+    (pieces / "mine.json").write_text("precious")
+
+    def run(**settings: Any) -> int:
+        painted: list[int] = []
+
+        def work(request: Any, on_progress: Any, warn: Any) -> None:
+            done: list[Any] = []
+            worker.paint(request, done.append)
+            painted.append(done[-1].frames)
+
+        def search(*_: Any) -> None:
+            raise AssertionError("the tracks are given")
+
+        chosen = BatchSettings(color=GREEN, tracks=tracks, pieces=pieces, **settings)
+        outcome = run_batch(plan_jobs([copy], None, False), chosen, Reporter(), search, paint=work)[0]
+        assert outcome.status == "done", outcome.reason
+        assert (outcome.output is None) == ("segment" in settings)
+        return painted[0]
+
+    counts = [run(segment=(2, 2)), run(segment=(1, 2))]
+    assert all(counts) and sum(counts) == 30
+    assert not (tmp_path / "a.blurred.mp4").exists() and len(list(pieces.rglob("*.nut"))) == 3
+    assert run() == 0
+    with MovieSource(tmp_path / "a.blurred.mp4") as film:
+        assert film.info.frame_count == 30
+    assert (pieces / "mine.json").read_text() == "precious"
+
+
+def test_tracks_of_another_film_are_refused(source: Path, tmp_path: Path) -> None:
+    tracks, other = tmp_path / "tracks.json", write_film(tmp_path / "b.mp4", Film())
+    with MovieSource(source) as film:
+        write_document(build_document(film.info), tracks)
+    settings = BatchSettings(tracks=tracks)
+    (outcome,) = run_batch(plan_jobs([other], None, False), settings, Reporter())
+    assert outcome.status == "failed" and "another film" in outcome.reason
+    assert not (tmp_path / "b.blurred.mp4").exists()
+
+
 @pytest.mark.parametrize(
     ("codec", "pixel_format", "size"),
     [
