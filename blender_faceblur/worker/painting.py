@@ -49,9 +49,6 @@ def paint(request: PaintRequest, send: Callable[[Any], None]) -> None:
             send(Warned(f"{pictures} covered completely, because they were not analysed."))
         seconds = time.monotonic() - began
         pace.finish(film.painted)
-        if share is not None:
-            send(PaintDone("", film.painted, seconds))
-            return
         look = painter.look
         Path(request.output).write_text(
             json.dumps(

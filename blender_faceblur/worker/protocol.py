@@ -151,7 +151,7 @@ class PaintRequest(BaseRequest):
     Of a film, the pieces (see `painting.film`) go to `folder`, which may hold those of an earlier run; their list and
     what was painted go to `output` as JSON. Of a picture, the covered picture goes to `output`. `codec`, `quality` and
     `encoder` are those of `painting.encoders.choose_encoder`, and `allowed` the codecs that the container holds. With
-    `share` (i, n; i from 1) only every nth piece is painted, beginning with the ith, and there is no list.
+    `share` (i, n; i from 1) only every nth piece is painted, beginning with the ith, and listed.
 
     With `outlines` the covers are those of that file (see `painting.outlines`), not of `tracks`, which is empty. The
     film then has one picture for each frame of the source's strip. Complete, with the source's sound, it goes to the

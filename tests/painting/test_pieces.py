@@ -28,6 +28,7 @@ from blender_faceblur.painting.film import FilmPainter, FilmSettings, PaintedFil
 from blender_faceblur.reporting.progress import Outcome, Reporter
 from blender_faceblur.sources import MovieSource
 from blender_faceblur.worker import painting as worker
+from blender_faceblur.worker.protocol import PaintRequest, SourceRef
 
 from .films import (
     GREEN,
@@ -356,3 +357,18 @@ def read_resident_bytes() -> int:
     if not status.is_file():
         pytest.skip("the memory of a process is read from /proc")
     return int(status.read_text(encoding="ascii").split()[1]) * 4096
+
+
+def test_a_process_that_paints_a_share_of_the_pieces_ends_well(source: Path, tmp_path: Path) -> None:
+    with MovieSource(source) as film:
+        write_document(build_document(film.info), tmp_path / "tracks.json")
+    request = PaintRequest(
+        SourceRef.of(source),
+        str(tmp_path / "tracks.json"),
+        str(tmp_path / "painted.json"),
+        EffectSettings("solid", GREEN),
+        str(tmp_path / "pieces"),
+        share=[1, 1],
+    )
+    stages.run_painting(request, lambda *_: None, lambda _: None)
+    assert list((tmp_path / "pieces").glob("*.nut"))
