@@ -31,13 +31,15 @@ from ..core.people.decisions import RATES, USUAL_RATE
 from ..core.tracking.objects import OBJECT_CLASSES, choose_classes
 from ..core.types import FaceBlurError
 from ..delivery.voice import Voice
+from ..exchange.boxes import BoxFiles
+from ..exchange.regions import Regions, read_regions
 from ..files.paths import check_models, get_version
 from ..painting.encoders import CODECS, QUALITIES
 from ..reporting.progress import Outcome, choose_reporter, print_line
 from ..reporting.report import ENDINGS
 from ..sources import open_source
 from .people import PeopleOptions, Recognition, open_recognition
-from .planning import FilmJob, check_place, plan_jobs
+from .planning import Endings, FilmJob, check_place, plan_jobs
 from .rendering import check_blender
 from .run import run_batch, verify_one
 from .settings import BatchSettings
@@ -48,6 +50,8 @@ EVERY = 3
 """The step, in frames, in which a verification searches for unexpected faces."""
 
 BLENDER_CODECS = ("auto", "h264", "h265", "ffv1")
+TRACKS_ENDINGS = {"json": ".json", "csv": ".csv", "mot": ".txt"}
+MATTE_ENDINGS = {"ffv1": ".mkv", "prores": ".mov", "png": ""}
 RENDERERS = ("direct", "blender")
 
 Prepare = Callable[[argparse.Namespace], None]
@@ -85,10 +89,10 @@ def build_parser(program: str = "build.py blur", commands: str = "") -> argparse
     files.add_argument("--overwrite", action="store_true", help="replace existing outputs")
     files.add_argument("--resume", action="store_true", help="skip complete outputs, and resume unfinished analyses")
     files.add_argument("--no-render", action="store_true", help="only analyse, and save if asked to")
-    files.add_argument("--save-tracks", type=Path, metavar="FILE|FOLDER", help="save the tracks document, as JSON")
     files.add_argument("--save-blend", type=Path, metavar="FILE|FOLDER", help="save the project with editable masks")
     add_detection_options(parser)
     add_people_options(parser)
+    _add_exchange_options(parser)
     films = parser.add_argument_group("pictures and sound")
     films.add_argument(
         "--codec", choices=("auto", *CODECS), default="auto", help="codec of films (default auto: the source's own)"
@@ -131,6 +135,43 @@ def _add_farm_options(parser: argparse.ArgumentParser) -> None:
         type=_parse_segment,
         metavar="I/N",
         help="only paint the pieces I, I+N, I+2N ... into --pieces; a last run without it joins all pieces",
+    )
+
+
+def _add_exchange_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("exchange with other programs")
+    group.add_argument(
+        "--regions", type=Path, metavar="FILE", help="zones and time spans to cover or to leave alone (TOML)"
+    )
+    group.add_argument(
+        "--boxes",
+        type=Path,
+        metavar="FILE|FOLDER",
+        help="cover these boxes too: a MOT file (.txt, .csv) or COCO for videos (.json), or a folder with one per film",
+    )
+    group.add_argument(
+        "--save-tracks",
+        type=Path,
+        metavar="FILE|FOLDER",
+        help="save the tracks: as JSON, as a table (.csv) or in the MOT format (.txt)",
+    )
+    group.add_argument(
+        "--tracks-format",
+        choices=TRACKS_ENDINGS,
+        default="json",
+        help="of --save-tracks FOLDER (default json); a file's ending decides for itself",
+    )
+    group.add_argument(
+        "--save-mattes",
+        type=Path,
+        metavar="FILE|FOLDER",
+        help="save the covers as mattes, white where something is covered: FFV1 (.mkv), ProRes 4444 (.mov), pictures",
+    )
+    group.add_argument(
+        "--matte-format",
+        choices=MATTE_ENDINGS,
+        default="ffv1",
+        help="of --save-mattes FOLDER (default ffv1); png is a folder of pictures for each film",
     )
 
 
@@ -393,7 +434,14 @@ def _plan(options: argparse.Namespace, blender: Path | None) -> tuple[list[FilmJ
     if settings.blender is not None:
         check_blender(settings.blender)
     jobs = plan_jobs(
-        options.inputs, options.output, options.recursive, options.save_blend, options.save_tracks, options.report
+        options.inputs,
+        options.output,
+        options.recursive,
+        options.save_blend,
+        options.save_tracks,
+        options.report,
+        options.save_mattes,
+        Endings(TRACKS_ENDINGS[options.tracks_format], MATTE_ENDINGS[options.matte_format]),
     )
     if options.report is not None and options.report.suffix and options.report.suffix.lower() not in ENDINGS:
         raise FaceBlurError(f"--report {options.report}: the name of a report must end in {' or '.join(ENDINGS)}.")
@@ -401,7 +449,11 @@ def _plan(options: argparse.Namespace, blender: Path | None) -> tuple[list[FilmJ
         raise FaceBlurError("The inputs contain no films or pictures.")
     if options.inverse and options.verify:
         raise FaceBlurError("--verify cannot be combined with --inverse, which shows the faces.")
-    settings = replace(settings, image=get_image(options))
+    if options.inverse and options.save_mattes:
+        raise FaceBlurError("--save-mattes cannot be combined with --inverse. Invert the matte in the other program.")
+    settings = replace(
+        settings, image=get_image(options), boxes=_open_boxes(options, len(jobs)), regions=_read_regions(options)
+    )
     for one in choose_classes(list_objects(options)):
         check_models(one.list_weights())
     if options.people is not None:
@@ -415,8 +467,10 @@ def _check_farm(options: argparse.Namespace) -> None:
         raise FaceBlurError("--segment needs --tracks and --pieces: all machines must have the same.")
     if options.pieces is not None and options.renderer != "direct":
         raise FaceBlurError("--pieces is not possible with --renderer blender. Use --renderer direct.")
-    if options.segment is not None and (options.no_render or options.verify or options.report is not None):
-        raise FaceBlurError("--segment writes no film. Verify and report in the last run, which joins the pieces.")
+    if options.segment is not None and any(
+        (options.no_render, options.verify, options.report, options.save_mattes, options.save_blend)
+    ):
+        raise FaceBlurError("--segment writes pieces only. Verify, report and save in the last run, which joins them.")
     if options.tracks is None:
         return
     if len(options.inputs) != 1 or options.inputs[0].is_dir():
@@ -427,6 +481,19 @@ def _check_farm(options: argparse.Namespace) -> None:
         )
     if not options.tracks.is_file():
         raise FaceBlurError(f"--tracks {options.tracks}: there is no such file.")
+
+
+def _open_boxes(options: argparse.Namespace, count: int) -> BoxFiles | None:
+    if options.boxes is None:
+        return None
+    files = BoxFiles(options.boxes)
+    if count > 1 and not options.boxes.is_dir():
+        raise FaceBlurError(f"--boxes {options.boxes} is one file, but there are several inputs. Name a folder.")
+    return replace(files, digest=files.compute_digest())
+
+
+def _read_regions(options: argparse.Namespace) -> Regions | None:
+    return read_regions(options.regions) if options.regions is not None else None
 
 
 def check_detectors(options: argparse.Namespace) -> None:

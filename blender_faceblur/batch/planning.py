@@ -72,7 +72,17 @@ class FilmJob:
     save_blend: Path | None = None
     save_tracks: Path | None = None
     report: Path | None = None
+    save_mattes: Path | None = None
+    """A film (.mkv, .mov), a picture (.png), or else a folder for a sequence of pictures."""
     problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Endings:
+    """The endings of files in folders that the user names. Empty for mattes as a folder of pictures."""
+
+    tracks: str = ".json"
+    mattes: str = ".mkv"
 
 
 def plan_jobs(
@@ -82,12 +92,14 @@ def plan_jobs(
     save_blend: Path | None = None,
     save_tracks: Path | None = None,
     report: Path | None = None,
+    save_mattes: Path | None = None,
+    endings: Endings = Endings(),
 ) -> list[FilmJob]:
     """One job for each input, and for each film and picture in an input folder, in order and without duplicates.
 
     A folder that cannot be read gets a job with a `problem`, so that its contents are not skipped unnoticed.
     `output` is taken for a folder if it is one, if its name has no suffix, or if there are several inputs; likewise
-    `save_blend`, `save_tracks` and `report`. Raises FaceBlurError when the options don't fit the inputs.
+    `save_blend`, `save_tracks`, `report` and `save_mattes`. Raises FaceBlurError when the options don't fit the inputs.
     """
     found: dict[Path, Path] = {}
     unreadable: dict[Path, str] = {}
@@ -106,6 +118,7 @@ def plan_jobs(
         ("--save-blend", save_blend),
         ("--save-tracks", save_tracks),
         ("--report", report),
+        ("--save-mattes", save_mattes),
     ):
         if place is not None and not single and os.path.lexists(place) and not _is_folder(place):
             raise FaceBlurError(f"{name} {place} is a file, but there are several inputs. Name a folder.")
@@ -131,14 +144,17 @@ def plan_jobs(
     jobs = []
     for source, under in found.items():
         blend = place_beside(save_blend, source, under, ".blend")
-        tracks = place_beside(save_tracks, source, under, ".tracks.json")
+        tracks = place_beside(save_tracks, source, under, f".tracks{endings.tracks}")
+        mattes = place_beside(save_mattes, source, under, f".matte{endings.mattes}")
         reported = place_beside(report, source, under, ".report.html")
         if output is not None and single and output.suffix and not _is_folder(output):
-            jobs.append(FilmJob(source, output, False, blend, tracks, reported))
+            jobs.append(FilmJob(source, output, False, blend, tracks, reported, mattes))
         else:
             folder = source.parent if output is None else output / under
             jobs.append(
-                FilmJob(source, folder / f"{source.stem}{OWN_MARK}{source.suffix}", True, blend, tracks, reported)
+                FilmJob(
+                    source, folder / f"{source.stem}{OWN_MARK}{source.suffix}", True, blend, tracks, reported, mattes
+                )
             )
     jobs += [FilmJob(folder, folder, problem=problem) for folder, problem in unreadable.items()]
     return jobs

@@ -21,10 +21,13 @@ from ..delivery.container import Container
 from ..delivery.picture import read_picture_record, verify_picture
 from ..delivery.record import parse_frames, read_film_record
 from ..delivery.verify import Expected, verify_film
+from ..exchange.boxes import add_boxes, read_boxes
+from ..exchange.tables import write_tracks
 from ..files.workplace import Workplace, place_file
 from ..reporting.progress import Outcome, Reporter
 from ..reporting.report import ReportSubject, collect_report, draw_faces, list_findings, write_report
 from ..sources import MovieSource, SourceGuard, open_source
+from . import mattes
 from .planning import SPARE_BYTES, FilmJob, check_place, choose_output, claim
 from .renderers import BlenderRenderer, DirectRenderer, Renderer, Task
 from .rendering import check_blender, run_blender_job
@@ -204,6 +207,8 @@ class Run:
             self.job, self.container, self._container_notes = choose_output(self.job, source, self.settings)
         if self.settings.segment is not None and self.container is None:
             raise FaceBlurError(f"{self.job.source.name} is a picture, which has no segments.")
+        if self.job.save_mattes is not None:
+            self.job = replace(self.job, save_mattes=mattes.choose_place(self.job.save_mattes, self.info))
         for place in self._list_places():
             claim(place, self.job.source, self.batch.taken)
 
@@ -226,6 +231,8 @@ class Run:
         """Raise FaceBlurError where a result cannot be written, before the long work, and warn of losses."""
         for place in self._list_places():
             check_place(place, self.settings.overwrite)
+        if self.job.save_mattes is not None:
+            mattes.check(self.job.save_mattes, self.info, self.settings.overwrite)
         for text in self._container_notes:
             self.warn(text)
 
@@ -307,10 +314,19 @@ class Run:
         if self.job.save_tracks is not None:
             part = self.batch.workplace.name_part(self.job.save_tracks, ".json")
             try:
-                write_document(document, part)
+                write_tracks(document, part, self.job.save_tracks.suffix.lower())
                 place_file(part, self.job.save_tracks, self.settings.overwrite)
             finally:
                 self.batch.workplace.remove_part(part)
+
+        if self.job.save_mattes is not None:
+            mattes.save(
+                document,
+                self.job.save_mattes,
+                self.batch.workplace,
+                self.settings.overwrite,
+                lambda done: self.reporter.show_progress("mattes", done, self.info.frame_count),
+            )
 
     def report(
         self,
@@ -366,16 +382,30 @@ class Run:
         self.outcome.status = "done"
 
     def _find_tracks(self, warn: Warn) -> TrackDocument:
+        """The tracks of the source, with what the settings add to them. The document is written to `tracks`."""
+        settings = self.settings
+        document = self._search(warn) if settings.tracks is None else self._read_given(settings.tracks)
+        if settings.boxes is not None:
+            given = read_boxes(settings.boxes.find(self.job.source), self.job.source.name)
+            document.notes += add_boxes(document, given)
+        if settings.regions is not None:
+            document.notes += settings.regions.apply(document, self.job.source)
+        if settings.boxes is not None or settings.regions is not None or settings.tracks is not None:
+            write_document(document, self.tracks)
+        self.guard.check("the analysis")
+        return document
+
+    def _read_given(self, tracks: Path) -> TrackDocument:
+        document = read_document(tracks)
+        if document.source.fingerprint != self.info.fingerprint:
+            raise FaceBlurError(f"{tracks} was made from another film than {self.job.source.name}.")
+        return document
+
+    def _search(self, warn: Warn) -> TrackDocument:
         """Analyse the source, and decide who stays visible. The document is written to `tracks`."""
         settings, on_progress, analyse = self.settings, self.reporter.show_progress, self.batch.stages.analyse
         if settings.people is not None:
             settings.people.begin()
-        if settings.tracks is not None:
-            document = read_document(settings.tracks)
-            if document.source.fingerprint != self.info.fingerprint:
-                raise FaceBlurError(f"{settings.tracks} was made from another film than {self.job.source.name}.")
-            write_document(document, self.tracks)
-            return document
         analyse(self.job.source, self.tracks, settings, on_progress, warn)
         document = read_document(self.tracks)
         if document.source.fingerprint != self.info.fingerprint:
@@ -388,7 +418,6 @@ class Run:
             write_document(document, self.tracks)
         if settings.people is not None:
             settings.people.decide(self.job.source, self.tracks, document, on_progress, warn)
-        self.guard.check("the analysis")
         return document
 
     def _list_places(self) -> list[Path]:
@@ -398,6 +427,7 @@ class Run:
             self.job.save_blend,
             self.job.save_tracks,
             self.job.report,
+            None if self.job.save_mattes is None or mattes.is_sequence(self.job.save_mattes) else self.job.save_mattes,
         )
         return [place for place in places if place is not None]
 
@@ -459,4 +489,5 @@ def _is_finished(job: FilmJob, info: SourceInfo, turn: int, start: Fraction | No
     except FaceBlurError:
         return False
     # The other results that were asked for must exist too.
-    return all(place is None or place.is_file() for place in (job.save_blend, job.save_tracks))
+    places = (job.save_blend, job.save_tracks, job.save_mattes)
+    return all(place is None or place.is_file() or mattes.holds_sequence(place) for place in places)

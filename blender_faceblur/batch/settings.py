@@ -12,6 +12,8 @@ from ..core.detection.settings import DEFAULT_MARGIN, get_preset, list_detectors
 from ..core.tracking.objects import choose_classes
 from ..core.types import FaceBlurError
 from ..delivery.voice import Voice
+from ..exchange.boxes import BoxFiles
+from ..exchange.regions import Regions
 from ..files.paths import get_model_path, list_models
 from .people import Recognition
 
@@ -58,6 +60,11 @@ class BatchSettings:
     inverse: bool = False
     """Whether everything except the faces is covered; with `people`, except the faces of those who stay visible."""
 
+    boxes: BoxFiles | None = None
+    """Files with boxes of other programs that are covered too."""
+    regions: Regions | None = None
+    """Zones and time spans to cover or to leave alone."""
+
     @property
     def delivers(self) -> bool:
         """Whether covered films and pictures are written."""
@@ -94,6 +101,8 @@ class BatchSettings:
             **{one.name: list_weights(one.preset.name) for one in choose_classes(self.objects)},
             **({"image": hashlib.sha256(self.image.read_bytes()).hexdigest()} if self.image else {}),
             **({"inverse": True} if self.inverse else {}),
+            **({"boxes": self.boxes.digest} if self.boxes else {}),
+            **({"regions": self.regions.digest} if self.regions else {}),
         }
 
 

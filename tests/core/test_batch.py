@@ -369,7 +369,7 @@ def test_an_output_path_that_cannot_be_written_fails(tmp_path: Path) -> None:
     assert outcome.status == "failed" and "cannot be written to" in outcome.reason
 
 
-@pytest.mark.parametrize("kind", ["output", "save_blend", "save_tracks", "report"])
+@pytest.mark.parametrize("kind", ["output", "save_blend", "save_tracks", "report", "save_mattes"])
 def test_a_folder_that_cannot_be_written_to_fails_before_the_analysis(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
@@ -384,7 +384,8 @@ def test_a_folder_that_cannot_be_written_to_fails_before_the_analysis(
     open_file_there = tempfile.TemporaryFile
     monkeypatch.setattr(tempfile, "TemporaryFile", open_file)
     write_film(tmp_path / "a.mp4", rate=RATE)
-    places = {name: tmp_path / name for name in ("output", "save_blend", "save_tracks", "report")}
+    names = ("output", "save_blend", "save_tracks", "report", "save_mattes")
+    places: dict[str, Any] = {name: tmp_path / name for name in names}
     outcome = run(plan_jobs([tmp_path / "a.mp4"], recursive=False, **places), analyse=never)[0]
     assert outcome.reason == f"The folder {tmp_path / kind} cannot be written to: Permission denied."
 

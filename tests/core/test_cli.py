@@ -252,7 +252,7 @@ def test_options_that_need_blender_are_refused_before_the_work_where_there_is_no
         (["--segment", "1/2"], "--segment needs --tracks and --pieces"),
         (["--segment", "1/2", "--tracks", "t.json"], "--segment needs --tracks and --pieces"),
         (["--pieces", "p", "--renderer", "blender"], "--pieces is not possible with --renderer blender"),
-        (["--segment", "1/2", "--tracks", "t", "--pieces", "p", "--verify"], "--segment writes no film"),
+        (["--segment", "1/2", "--tracks", "t", "--pieces", "p", "--verify"], "--segment writes pieces only"),
         (["--tracks", "t.json", "--plates"], "Leave out --keep"),
         (["--tracks", "missing.json"], "there is no such file"),
         (["--inverse", "--plates"], "cannot be combined with --blur-only, --plates or"),
