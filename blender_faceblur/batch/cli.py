@@ -291,7 +291,7 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="cover number plates too, in a second analysis (the detector is best at Chinese plates)",
     )
-    parser.add_argument(
+    search.add_argument(
         "--text",
         action="store_true",
         help="cover lines of text too, in a further analysis: signs, name tags, screens",
