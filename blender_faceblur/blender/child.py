@@ -44,9 +44,8 @@ def main(job_path: Path) -> int:
 def run(job: dict[str, Any]) -> None:
     """Run the job (keys: source, tracks, effect, render, save_blend); sends progress messages and the result.
 
-    With the key `project` it renders the footage of a strip in that project, see `covered_footage.open_footage`. With
-    `replace` as well it makes a project without covers, see `covered_footage.finish_copy`. With `evaluate` it writes
-    the outlines of masks, see `bake.outlines.evaluate_masks`.
+    With the key `replace` it makes a project without covers, see `covered_footage.finish_copy`. With `evaluate` it
+    writes the outlines of masks, see `bake.outlines.evaluate_masks`.
 
     For measurements, `effect` may be None (footage without a cover).
     """
@@ -55,7 +54,6 @@ def run(job: dict[str, Any]) -> None:
     from ..core.cover.effects import EffectSettings
     from ..core.document.tracks_file import read_document
     from ..core.types import FaceBlurError
-    from .export.covered_footage import open_footage, render_pictures
     from .rendering.project import add_sound, build_project
     from .rendering.render import RenderSettings, render_film, render_still
 
@@ -67,7 +65,7 @@ def run(job: dict[str, Any]) -> None:
         return
     document = read_document(Path(job["tracks"]))
     effect = EffectSettings(**job["effect"]) if job["effect"] is not None else None
-    scene = open_footage(job, document) if "project" in job else build_project(Path(job["source"]), document, effect)
+    scene = build_project(Path(job["source"]), document, effect)
     if job.get("save_blend"):
         warning = add_sound(scene, Path(job["source"])) if document.source.kind == "movie" else None
         if warning:
@@ -85,15 +83,12 @@ def run(job: dict[str, Any]) -> None:
             strip = next(strip for strip in scene.sequence_editor.strips if strip.type == "IMAGE")
             picture = bpy.data.images.load(strip.directory + strip.elements[0].filename)
             channels, depth = choose_channels(picture)
-            if "files" in job:
-                render_pictures(scene, job["files"], settings, channels, depth, report_progress)
-            else:
-                render_still(scene, settings, channels, depth)
+            render_still(scene, settings, channels, depth)
         else:
             spans = [span for track in document.tracks if track.samples for span in track.covered_spans()]
             spans += document.unanalysed_spans()
-            if "project" in job or (effect is not None and effect.inverse):
-                # The document does not have what an editor drew; and an inverse effect covers something in every frame.
+            if effect is not None and effect.inverse:
+                # An inverse effect covers something in every frame.
                 spans = [(0, total)]
             render_film(scene, settings, spans, report_progress)
         if not settings.output.exists():

@@ -167,12 +167,8 @@ def _bake_and_render(scene: bpy.types.Scene, names: list[str], options: argparse
 
 
 def _bake(scene: bpy.types.Scene, names: list[str], reporter: Reporter) -> None:
-    """Bake the covers of those of these strips that are movie strips, and again those that were changed since they were
-    baked. Raises FaceBlurError unless all of them are baked."""
-    strips = scene.sequence_editor.strips_all
-    for name in names:
-        if strips[name].type != "MOVIE":
-            reporter.warn(f"'{name}' is covered, but not baked: bake works for movie strips only.")
+    """Bake the covers of these strips, and again those that were changed since they were baked. Raises FaceBlurError
+    unless all of them are baked."""
     chosen = [strip for strip in list_bakeable(scene) if strip.name in names or is_baked(strip)]
     result = run_to_end(
         bake(chosen),

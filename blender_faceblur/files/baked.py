@@ -6,17 +6,29 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.types import FaceBlurError
 from .paths import get_cache_folder
 
 
-def remember_source(key: str, path: Path, written: str) -> None:
-    """Store the path of a source, and how the project wrote it. Raises FaceBlurError if that fails."""
+@dataclass(frozen=True, slots=True)
+class KnownSource:
+    """A source: the file `path`, or the sequence of the pictures `files` in the folder `path`; and how the project
+    wrote that path."""
+
+    path: Path
+    written: str
+    files: tuple[str, ...] = ()
+
+
+def remember_source(key: str, path: Path, written: str, files: Sequence[str] = ()) -> None:
+    """Store where a source is, see `KnownSource`. Raises FaceBlurError if that fails."""
     stored = _read()
-    stored[key] = [str(path), written]
+    stored[key] = [str(path), written, *files]
     place = _get_place()
     part = place.with_suffix(".part")
     try:
@@ -28,10 +40,10 @@ def remember_source(key: str, path: Path, written: str) -> None:
         raise FaceBlurError(f"The place of {path.name} cannot be stored in {place}: {error.strerror}.") from error
 
 
-def recall_source(key: str) -> tuple[Path, str] | None:
-    """The path of a source, and how the project wrote it; None if it is not known here."""
+def recall_source(key: str) -> KnownSource | None:
+    """Where a source is; None if that is not known here."""
     entry = _read().get(key)
-    return (Path(entry[0]), entry[1]) if entry is not None else None
+    return KnownSource(Path(entry[0]), entry[1], tuple(entry[2:])) if entry is not None else None
 
 
 def _read() -> dict[str, list[str]]:
@@ -41,7 +53,7 @@ def _read() -> dict[str, list[str]]:
             return {
                 key: entry
                 for key, entry in stored.items()
-                if isinstance(entry, list) and len(entry) == 2 and all(isinstance(text, str) for text in entry)
+                if isinstance(entry, list) and len(entry) >= 2 and all(isinstance(text, str) for text in entry)
             }
     return {}
 

@@ -155,8 +155,9 @@ class PaintRequest(BaseRequest):
 
     With `outlines` the covers are those of that file (see `painting.outlines`), not of `tracks`, which is empty. The
     film then has one picture for each frame of the source's strip. Complete, with the source's sound, it goes to the
-    file whose path is `film` and an ending; `output` gets that path as JSON. `allowed` is ignored. `face_px` is the
-    width of the face that sets the strength.
+    file whose path is `film` and an ending; so does a picture, and the pictures of a sequence go to the folder `film`.
+    `output` gets that path (`film`) and the names of a sequence's pictures (`files`) as JSON. `allowed` is ignored.
+    `face_px` is the width of the face that sets the strength.
     """
 
     source: SourceRef

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,10 @@ from blender_faceblur.blender.bake.baking import (
     BakeResult,
     apply,
     bake,
-    is_source_there,
     list_quicker_baked,
     unbake,
 )
+from blender_faceblur.blender.bake.orders import is_source_there, plan
 from blender_faceblur.blender.common.context import borrow_mask_editor, borrow_sequencer
 from blender_faceblur.blender.common.footage import get_footage
 from blender_faceblur.blender.common.jobs import run_to_end
@@ -36,11 +36,19 @@ from blender_faceblur.blender.guard.checks import check_scene
 from blender_faceblur.blender.masks.changes import change_tracks
 from blender_faceblur.blender.masks.document import load_document
 from blender_faceblur.core.cover.effects import EffectSettings
-from blender_faceblur.core.types import FaceBlurError, TrackDocument
+from blender_faceblur.core.types import (
+    Ellipse,
+    Evidence,
+    FaceBlurError,
+    Sample,
+    SourceInfo,
+    Track,
+    TrackDocument,
+)
 from blender_faceblur.delivery.verify import read_sound
 from blender_faceblur.files import paths
 from blender_faceblur.reporting.progress import Reporter
-from blender_faceblur.sources import open_source
+from blender_faceblur.sources import compute_fingerprint, open_source
 
 from . import disks
 
@@ -226,11 +234,22 @@ def _reverse(scene: Any) -> None:
     get_strip(scene).use_reverse_frames = True
 
 
+def _trim(scene: Any) -> None:
+    strip = get_strip(scene)
+    strip.frame_offset_start, strip.frame_offset_end = 8, 5
+
+
+def _copy(scene: Any) -> None:
+    disks.operate(scene, bpy.ops.sequencer.duplicate, get_strip(scene))
+    copy = next(strip for strip in scene.sequence_editor.strips_all if strip.name.startswith("disk."))
+    copy.channel, copy.frame_start = 9, -8
+
+
 def _slow_down(scene: Any) -> None:
     disks.operate(scene, bpy.ops.sequencer.retiming_segment_speed_set, get_strip(scene), speed=50)
 
 
-@pytest.mark.parametrize("edit", [_cut, _move, _scale, _crop, _reverse, _slow_down])
+@pytest.mark.parametrize("edit", [_cut, _move, _trim, _copy, _scale, _crop, _reverse, _slow_down])
 def test_edits_after_the_bake_do_what_they_did_before(edit: Callable[[Any], None], scene: Any, tmp_path: Path) -> None:
     bake_all(scene)
     edit(scene)
@@ -314,19 +333,93 @@ def test_a_shape_that_an_editor_keys_after_the_bake_is_noticed(scene: Any, tmp_p
     assert [fault.shows for fault in check_scene(bpy.context.scene)] == [True]
 
 
-def test_an_image_strip_and_an_unsaved_project_are_refused(scene: Any, tmp_path: Path) -> None:
-    strip = get_strip(scene)
-    picture = tmp_path / "x.png"
-    disks.render_frame(scene, 3, picture)
-    image = scene.sequence_editor.strips.new_image("still", str(picture), 6, 1)
-    with pytest.raises(FaceBlurError, match="movie strips only"):
-        bake([image])
-    scene_of_nothing = bpy.data.filepath
+def test_an_unsaved_project_is_refused(scene: Any) -> None:
     bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
-    assert scene_of_nothing and not bpy.data.filepath
+    assert not bpy.data.filepath
     with pytest.raises(FaceBlurError, match="Save the project first"):
         bake([])
-    del strip
+
+
+def _add_pictures(scene: Any, folder: Path, ending: str, numbers: Sequence[int]) -> Any:
+    """A covered image strip at frame 101 with the disk at frames 10 * number of the film, one picture each."""
+    import cv2
+
+    folder.mkdir()
+    y, x = np.mgrid[0 : disks.HEIGHT, 0 : disks.WIDTH] + 0.5
+    names = [f"anna {number}.{ending}" for number in numbers]
+    for number, name in zip(numbers, names, strict=True):
+        cx, cy = disks.place_disk(10 * number)
+        grey = np.where((x - cx) ** 2 + (y - cy) ** 2 < disks.RADIUS**2, 235, 90).astype(np.uint8)
+        cv2.imwrite(str(folder / name), np.repeat(grey[..., None], 3, 2))
+    strip = scene.sequence_editor.strips.new_image("pictures", str(folder / names[0]), 6, 101)
+    for name in names[1:]:
+        strip.elements.append(name)
+    single = len(names) == 1
+    if single:
+        strip.frame_final_duration = 5
+    fingerprint = compute_fingerprint(folder / names[0]) if single else compute_fingerprint(folder, names)
+    kind: Any = "image" if single else "sequence"
+    source = SourceInfo(names[0], kind, disks.WIDTH, disks.HEIGHT, len(names), Fraction(24), fingerprint)
+    samples = [
+        Sample(n, Ellipse(*disks.place_disk(10 * number), disks.RADIUS, disks.RADIUS), Evidence.DETECTED, 1.0)
+        for n, number in enumerate(numbers)
+    ]
+    cover_footage(scene, strip, TrackDocument(source, "balanced", 1.4, [], [], [Track("Face 01", samples)], []), SOLID)
+    return scene.sequence_editor.strips_all["pictures"]
+
+
+@pytest.mark.parametrize(("ending", "numbers"), [("png", (2,)), ("jpg", (2,)), ("tif", (3, 0, 2)), ("png", (1, 2))])
+def test_pictures_are_baked_in_their_own_format(
+    ending: str, numbers: tuple[int, ...], scene: Any, tmp_path: Path
+) -> None:
+    frames = tuple(range(101, 101 + max(len(numbers), 2)))
+    strip = _add_pictures(scene, tmp_path / "shots", ending, numbers)
+    bpy.ops.wm.save_mainfile()
+    written = strip.directory, [element.filename for element in strip.elements]
+    before = render(scene, tmp_path, frames)
+    film = run_to_end(bake([strip]))
+    assert apply(film) == (["pictures"], [])
+    strip = scene.sequence_editor.strips_all["pictures"]
+    assert FOLDER in strip.directory and get_modifier(strip) is None
+    assert not any("anna" in path or "shots" in path for path in list_paths())
+    for element in strip.elements:
+        baked_picture = Path(bpy.path.abspath(strip.directory)) / element.filename
+        assert baked_picture.suffix == f".{ending}"
+        head = baked_picture.read_bytes()[:4]
+        assert head == {"png": b"\x89PNG", "jpg": b"\xff\xd8\xff\xe0", "tif": b"II*\0"}[ending]
+    assert check_scene(scene) == []
+    for first, second in zip(before, render(scene, tmp_path, frames), strict=True):
+        assert disks.see(second).disk == 0 and disks.see(second).cover > 800
+        # JPEG's colours have half the resolution, which blurs the edge of a cover.
+        assert ending == "jpg" or measure_difference(first, second) < 1.0
+    assert run_to_end(bake([strip])).films == []
+    assert unbake([strip]) == (["pictures"], [])
+    strip = scene.sequence_editor.strips_all["pictures"]
+    assert (strip.directory, [element.filename for element in strip.elements]) == written
+    assert get_modifier(strip) is not None and check_scene(scene) == []
+
+
+def test_a_sequence_from_another_computer_is_unbaked_by_one_of_its_pictures(scene: Any, tmp_path: Path) -> None:
+    strip = _add_pictures(scene, tmp_path / "shots", "png", (1, 2, 3))
+    apply(run_to_end(bake([strip])))
+    for place in (tmp_path / "user").rglob("baked.json"):
+        place.unlink()
+    strip = scene.sequence_editor.strips_all["pictures"]
+    assert not is_source_there(strip) and "stays baked" in unbake([strip])[1][0]
+    assert "is not the source" in unbake([strip], tmp_path / "disk.mp4")[1][0]
+    assert unbake([strip], tmp_path / "shots" / "anna 2.png") == (["pictures"], [])
+    strip = scene.sequence_editor.strips_all["pictures"]
+    assert [element.filename for element in strip.elements] == ["anna 1.png", "anna 2.png", "anna 3.png"]
+    assert check_scene(scene) == []
+
+
+def test_a_baked_picture_that_was_replaced_is_reported(scene: Any, tmp_path: Path) -> None:
+    strip = _add_pictures(scene, tmp_path / "shots", "png", (1, 2))
+    apply(run_to_end(bake([strip])))
+    strip = scene.sequence_editor.strips_all["pictures"]
+    place = Path(bpy.path.abspath(strip.directory)) / strip.elements[1].filename
+    shutil.copy(tmp_path / "shots" / "anna 2.png", place)
+    assert [(fault.strip, fault.shows) for fault in check_scene(scene)] == [("pictures", True)]
 
 
 def test_strips_of_one_film_share_the_baked_film(scene: Any, tmp_path: Path) -> None:
@@ -390,6 +483,60 @@ def test_other_effects_are_baked_as_blender_renders_them(kind: str, inverse: boo
     bake_all(scene)
     after = disks.render_frame(scene, 12, tmp_path / "x.png").astype(int)
     assert np.abs(before - after).mean() < 2.5
+
+
+@pytest.mark.parametrize("kind", ["solid", "mosaic", "blur", "erase", "gaussian", "image"])
+@pytest.mark.parametrize("inverse", [False, True])
+def test_nodes_as_they_were_made_are_no_reason_against_a_bake(kind: str, inverse: bool, scene: Any) -> None:
+    bpy.data.images.new("sticker", 8, 8).pack()
+    strip = get_strip(scene)
+    _put_cover(scene, strip, EffectSettings(kind, disks.COVER, image="sticker", inverse=inverse))
+    bpy.ops.wm.save_mainfile()
+    bpy.ops.wm.open_mainfile(filepath=bpy.data.filepath)
+    strip = get_strip(bpy.context.scene)
+    groups = {group.name for group in bpy.data.node_groups}
+    assert len(plan([strip])) == 1
+    assert {group.name for group in bpy.data.node_groups} == groups
+
+
+def _change_inside(group: Any) -> None:
+    tree = next(
+        node.node_tree for node in group.nodes if getattr(node, "node_tree", None) and "1/" in node.node_tree.name
+    )
+    next(node for node in tree.nodes if node.bl_idname == "CompositorNodeBlur").inputs["Size"].default_value = (
+        1.0,
+        1.0,
+    )
+
+
+def _change_inverse(group: Any) -> None:
+    tree = bpy.data.node_groups["Face Blur Inverse"]
+    next(node for node in tree.nodes if getattr(node, "operation", "") == "GREATER_THAN").operation = "LESS_THAN"
+
+
+def _add_node(group: Any) -> None:
+    output = next(node for node in group.nodes if node.bl_idname == "NodeGroupOutput")
+    origin = next(link.from_socket for link in group.links if link.to_node == output)
+    node = group.nodes.new("CompositorNodeExposure")
+    node.inputs["Exposure"].default_value = 1.0
+    group.links.new(origin, node.inputs[0])
+    group.links.new(node.outputs[0], output.inputs[0])
+
+
+@pytest.mark.parametrize("change", [_change_inside, _change_inverse, _add_node])
+def test_nodes_that_were_changed_by_hand_are_not_baked(change: Callable[[Any], None], scene: Any) -> None:
+    effect = EffectSettings("mosaic", inverse=change is _change_inverse)
+    _put_cover(scene, get_strip(scene), effect)
+    change(get_modifier(get_strip(scene)).node_group)
+    with pytest.raises(
+        FaceBlurError, match="were changed by hand, so that a baked film would look different"
+    ) as raised:
+        plan([get_strip(scene)])
+    # What the message advises.
+    name = str(raised.value).split("'")[1]
+    bpy.data.node_groups[name].name = "mine"
+    _put_cover(scene, get_strip(scene), effect)
+    assert len(plan([get_strip(scene)])) == 1
 
 
 def test_the_operators_bake_and_unbake_in_one_undo_step_each(scene: Any) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,17 @@ import numpy as np
 import pytest
 
 import blender_faceblur
+from blender_faceblur.blender.bake.baking import FOLDER, apply, bake
 from blender_faceblur.blender.common.context import borrow_selection
+from blender_faceblur.blender.common.jobs import run_to_end
 from blender_faceblur.blender.common.marks import (
+    BAKED,
     MARK,
     get_modifier,
 )
 from blender_faceblur.blender.correction.edit_masks import open_masks
-from blender_faceblur.blender.cover.covering import MUST_BE_COVERED, cover_footage
-from blender_faceblur.blender.cover.strips import sync_mask_strips
+from blender_faceblur.blender.cover.covering import MUST_BE_COVERED, cover_footage, put_cover
+from blender_faceblur.blender.cover.strips import get_mask, sync_mask_strips
 from blender_faceblur.blender.export.covered_footage import Exported, export_covered
 from blender_faceblur.blender.masks.document import load_document
 from blender_faceblur.core.cover.effects import EffectSettings
@@ -35,6 +39,7 @@ from blender_faceblur.core.types import (
     TrackDocument,
 )
 from blender_faceblur.delivery.verify import read_sound
+from blender_faceblur.files import paths
 
 from . import disks
 
@@ -65,8 +70,9 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def scene(film: Path) -> Any:
+def scene(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The covered film with its sound at frame 11, with its first eight frames cut off."""
+    monkeypatch.setattr(paths._INSTALLATION, "user_folder", tmp_path / "user")
     bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
     scene = bpy.context.workspace.sequencer_scene or bpy.context.scene
     scene.render.resolution_x, scene.render.resolution_y = disks.WIDTH, disks.HEIGHT
@@ -312,18 +318,54 @@ def test_a_cancelled_export_leaves_nothing_behind(scene: Any, tmp_path: Path) ->
 
 
 def test_a_film_that_fails_ends_the_export(scene: Any, film: Path, tmp_path: Path) -> None:
-    document = load_document(bpy.data.masks[0])
-    document.source = type(document.source)(
-        **{name: getattr(document.source, name) for name in document.source.__slots__} | {"width": 300}
-    )
-    from blender_faceblur.blender.masks.document import store_document
-    from blender_faceblur.blender.masks.record import MaskRecord
-
-    mask = bpy.data.masks[0]
-    store_document(mask, MaskRecord.load(mask), document)
-    with pytest.raises(FaceBlurError, match=r"disk\.mp4: "):
-        _export(tmp_path / "out")
+    copy = tmp_path / "copy.mp4"
+    shutil.copy(film, copy)
+    scene.sequence_editor.strips["disk"].filepath = str(copy)
+    job = export_covered(tmp_path / "out")
+    next(job)
+    with copy.open("ab") as file:
+        file.write(b"changed")
+    with pytest.raises(FaceBlurError, match=r"copy\.mp4 .*changed"):
+        run_to_end(job)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_baked_strip_is_exported_with_its_film(scene: Any, film: Path, tmp_path: Path) -> None:
+    _save(tmp_path)
+    strips = scene.sequence_editor.strips
+    other = strips.new_movie("other", str(film), 6, 70)
+    put_cover(
+        scene, other, get_mask(strips["disk"]), EffectSettings("solid", "00FF00"), load_document(bpy.data.masks[0])
+    )
+    apply(run_to_end(bake([strips["disk"]])))
+    exported = _export(tmp_path / "out")
+    assert exported.notes == []
+    assert sorted(path.name for path in exported.films) == ["disk 2.covered.mp4", "disk.covered.mp4"]
+    shutil.rmtree(tmp_path / FOLDER)
+    bpy.ops.wm.open_mainfile(filepath=str(exported.project))
+    _check_nothing_of_ours_is_left()
+    assert not [strip.name for strip in bpy.context.scene.sequence_editor.strips if BAKED in strip]
+    for frame in (20, 35, 80):
+        sight = disks.see(disks.render_frame(bpy.context.scene, frame, tmp_path / "x.png"))
+        assert sight.disk == 0, frame
+    assert disks.see(disks.render_frame(bpy.context.scene, 35, tmp_path / "x.png")).cover > 800
+
+
+def test_a_baked_strip_whose_film_was_replaced_is_not_exported(scene: Any, film: Path, tmp_path: Path) -> None:
+    _save(tmp_path)
+    made = run_to_end(bake([scene.sequence_editor.strips["disk"]]))
+    apply(made)
+    shutil.copy(film, made.films[0].path)
+    with pytest.raises(FaceBlurError, match="'disk' would show faces: Its baked film was changed"):
+        _export(tmp_path / "out")
+
+
+def test_an_effect_that_was_changed_by_hand_is_not_exported(scene: Any, tmp_path: Path) -> None:
+    group = get_modifier(scene.sequence_editor.strips["disk"]).node_group
+    del group["faceblur_effect"]
+    with pytest.raises(FaceBlurError, match="cannot be baked"):
+        _export(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_operator_works_without_a_window(scene: Any, tmp_path: Path) -> None:

@@ -16,13 +16,17 @@ from ..common.marks import MARK
 from ..cover.compositing import get_sticker
 from ..cover.covering import read_group_effect
 from ..cover.effects import EFFECTS, get_effect
+from ..cover.unchanged import find_changed_group
 
 _EXACT = 1e-4
 """How far a colour's components may be apart to count as the same."""
 
 
-def read_painted_effect(strip: str, group: bpy.types.NodeTree, size: tuple[int, int], face_px: float) -> EffectSettings:
-    """The effect of a strip's node group for a picture of `size` (width, height).
+def read_painted_effect(
+    strip: str, group: bpy.types.NodeTree, size: tuple[int, int], face_px: float, has_alpha: bool
+) -> EffectSettings:
+    """The effect of a strip's node group for a picture of `size` (width, height); for `has_alpha` see
+    `build_strip_group`.
 
     `samples_across` gives the group's grid for a face that is `face_px` wide. Raises FaceBlurError, which names the
     strip, if the effect cannot be painted.
@@ -31,6 +35,12 @@ def read_painted_effect(strip: str, group: bpy.types.NodeTree, size: tuple[int, 
     node = _get_cover_node(group)
     if effect is None or node is None:
         raise FaceBlurError(f"The effect of '{strip}' was changed by hand, so it cannot be baked. Apply its settings.")
+    changed = find_changed_group(group, size, effect, has_alpha)
+    if changed:
+        raise FaceBlurError(
+            f"The nodes of '{changed}', which cover '{strip}', were changed by hand, so that a baked film would look "
+            "different. Rename that node group and apply the effect's settings again, or render without a bake."
+        )
     values = {socket.name: socket for socket in node.inputs if hasattr(socket, "default_value")}
     for name in ("Columns", "Rows", "Color"):
         if name in values and values[name].is_linked:

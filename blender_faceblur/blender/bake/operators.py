@@ -14,7 +14,8 @@ from ..common.job_operator import JobOperator, JobSteps
 from ..common.jobs import JOB
 from ..common.selection import is_busy, list_selected, refuse
 from ..cover.baked import is_baked
-from .baking import BakeResult, apply, bake, is_source_there, list_bakeable, unbake
+from .baking import BakeResult, apply, bake, list_bakeable, unbake
+from .orders import is_source_there
 
 
 class FACEBLUR_OT_bake(JobOperator, bpy.types.Operator):

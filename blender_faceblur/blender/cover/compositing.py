@@ -132,16 +132,22 @@ def get_sticker(name: str) -> bpy.types.Image | None:
 
 
 def ensure_inverse() -> bpy.types.NodeTree:
-    """The group that inverts the mask, so that only the faces show. Input and output: Shown.
-
-    A lost mask is completely black, which no mask of ours is otherwise; then nothing is shown. The soft edge outside of
-    a cover stays covered, except for its innermost eighth.
-    """
+    """The group that inverts the mask, so that only the faces show. Input and output: Shown."""
     tree = bpy.data.node_groups.get(INVERSE)
     if tree is not None and tree.get(MARK) == "inverse 1":
         return tree
     tree = nodes.new_group(INVERSE)
     tree[MARK] = "inverse 1"
+    build_inverse(tree)
+    return tree
+
+
+def build_inverse(tree: bpy.types.NodeTree) -> None:
+    """Add the nodes of `ensure_inverse` to a new group.
+
+    A lost mask is completely black, which no mask of ours is otherwise; then nothing is shown. The soft edge outside of
+    a cover stays covered, except for its innermost eighth.
+    """
     nodes.add_input(tree, "Shown", "Color", (0.0, 0.0, 0.0, 1.0), "1 where there is no face, 0 where there is one")
     nodes.add_output(tree, "Shown", "Color")
     source = nodes.add_node(tree, "NodeGroupInput", 0)
@@ -153,7 +159,6 @@ def ensure_inverse() -> bpy.types.NodeTree:
     shown = maths("MULTIPLY", face, there)
     result = nodes.add_node(tree, "NodeGroupOutput", 3)
     nodes.put(tree, result.inputs["Shown"], shown)
-    return tree
 
 
 def ensure_picture_space() -> bpy.types.NodeTree:

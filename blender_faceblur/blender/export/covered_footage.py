@@ -1,49 +1,44 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Export covered footage: films that contain the covers, and a copy of the project that shows these films instead.
+"""Export covered footage: bake the covers into films, and make a copy of the project that shows these films instead.
 
 This is for editors who pass a project on: the copy has no modifier that could be switched off, and no longer refers to
-any covered source. The project itself does not change. All work happens in other Blender processes, on a temporary copy
-in the output folder.
+any covered source. The project itself does not change: masks are evaluated, films painted and the copy changed in other
+processes, on temporary files in the output folder.
 """
 
 from __future__ import annotations
 
 import glob
-import queue
-import threading
-from collections.abc import Callable, Generator
+import shutil
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import bpy
 
-from ...batch.planning import FilmJob
 from ...batch.rendering import run_blender_job
-from ...batch.run import run_batch
-from ...batch.settings import BatchSettings
-from ...core.document.tracks_file import write_document
-from ...core.types import FaceBlurError, TrackDocument
+from ...core.types import FaceBlurError
+from ...files.baked import recall_source
 from ...files.workplace import Workplace, place_file
-from ...reporting.progress import Outcome, Reporter
-from ...sources import SourceGuard
-from ..common.footage import Footage, get_footage
+from ..bake.baking import show_footage
+from ..bake.films import PaintedFootage, Painting, paint_orders, run_in_thread
+from ..bake.orders import BakeOrder, make_order, read_written
+from ..common.footage import Footage, get_footage, get_shown_footage
 from ..common.jobs import Step
 from ..common.marks import BAKED, MARK, get_modifier
 from ..correction.edit_masks import get_helper
+from ..cover.baked import BakedRecord, is_baked
 from ..cover.covering import MUST_BE_COVERED, UNCOVERED_ON_PURPOSE, find_lost_mask
-from ..cover.strips import cover_strip, get_mask, remove_strip
+from ..cover.strips import get_mask, remove_strip
 from ..guard.checks import asks_for_review, check_strip
-from ..masks.document import get_document_text, load_document
+from ..masks.document import get_document_text
 from ..masks.record import has_record, list_own_masks
-from ..rendering.project import CACHE_MB, FIRST_FRAME, add_footage, set_format
-from ..rendering.render import RenderSettings, render_still
+from ..rendering.project import CACHE_MB
 
 OWN_MARK = ".covered"
 """Comes before the ending in the names of exported files."""
-
-_LONGEST_END_S = 10.0
 
 
 @dataclass(slots=True)
@@ -57,17 +52,25 @@ class Exported:
 
 @dataclass(slots=True)
 class _Film:
-    """A film to be made, and the strips (scene, name) that show it. `files` has the picture names of a sequence."""
+    """A film or pictures to be delivered, and the strips (scene, name) that will show them."""
 
-    source: Path
-    files: tuple[str, ...]
-    document: TrackDocument
-    strips: list[tuple[str, str]]
+    shown: Footage
+    """What the strips show in the open project: the source, or what was baked."""
+    order: BakeOrder | None
+    """What has to be painted; None if it is baked already."""
     output: Path
+    """Of a film that is painted, its ending is known afterwards. The folder of a sequence."""
+    names: tuple[str, ...]
+    """The names of a sequence's pictures in that folder."""
+    strips: list[tuple[str, str]] = field(default_factory=list)
+
+    def is_at(self, path: Path) -> bool:
+        """Whether what the strips show lies at an existing path."""
+        return self.shown.path.exists() and path.samefile(self.shown.path)
 
 
 def export_covered(
-    folder: Path, overwrite: bool = False, quality: str = "high", wait_s: float | None = None
+    folder: Path, overwrite: bool = False, wait_s: float | None = None
 ) -> Generator[Step | None, None, Exported]:
     """Make a film of each covered source, and a copy of the project that shows the films, in `folder`.
 
@@ -77,18 +80,27 @@ def export_covered(
     films = _plan(folder)
     project = folder / f"{Path(bpy.data.filepath).stem or 'Untitled'}{OWN_MARK}.blend"
     _check_places(project, films, overwrite)
-    blender = Path(bpy.app.binary_path) if bpy.app.binary_path else None
-    settings = BatchSettings(
-        quality=quality, overwrite=overwrite, reencode_audio=True, blender=blender, renderer="blender"
-    )
+    orders = {id(film.order): film for film in films if film.order is not None}
+
+    def deliver(made: PaintedFootage) -> None:
+        _deliver(orders[id(made.order)], made.footage, overwrite, place_file)
+
+    painting = Painting(deliver)
     with Workplace() as workplace:
         copy, finished = (workplace.name_part(project, ".blend") for _ in range(2))
         _save_copy(copy)
-        work = _Work(films, copy, finished, settings, workplace)
-        with closing(work.run(wait_s)) as steps:
+        if orders:
+            ordered = [film.order for film in films if film.order is not None]
+            pieces = workplace.make_part_folder(project)
+            yield from paint_orders(ordered, painting, folder, pieces, workplace, wait_s)
+        for film in films:
+            if film.order is None:
+                part = workplace.make_part_folder(film.output)
+                _deliver(film, film.shown, overwrite, lambda *places, part=part: _copy_file(part, *places))
+        with closing(_finish(films, copy, finished, workplace, painting.notes, wait_s)) as steps:
             yield from steps
         place_file(finished, project, overwrite)
-    return Exported(project, [film.output for film in films], list(dict.fromkeys(work.notes)))
+    return Exported(project, [film.output for film in films], list(dict.fromkeys(painting.notes)))
 
 
 def _plan(folder: Path) -> list[_Film]:
@@ -98,7 +110,7 @@ def _plan(folder: Path) -> list[_Film]:
     for scene in bpy.data.scenes:
         for strip in scene.sequence_editor.strips_all if scene.sequence_editor is not None else ():
             modifier = get_modifier(strip) if hasattr(strip, "modifiers") else None
-            if BAKED in strip or (modifier is None and not strip.get(MUST_BE_COVERED)):
+            if modifier is None and not is_baked(strip) and not strip.get(MUST_BE_COVERED):
                 continue
             if scene.library is not None:
                 raise FaceBlurError(
@@ -108,21 +120,49 @@ def _plan(folder: Path) -> list[_Film]:
             for fault in check_strip(scene, strip, asks_for_review()):
                 if fault.shows:
                     raise FaceBlurError(f"'{strip.name}' would show faces: {fault.text}")
-            footage = get_footage(strip)
-            if len(set(footage.files)) != len(footage.files):
-                raise FaceBlurError(f"'{strip.name}' shows a picture more than once, which cannot be exported.")
-            mask = get_mask(strip) or find_lost_mask(strip)
-            if modifier is None or mask is None:
-                raise FaceBlurError(f"'{strip.name}' has lost its mask. Detect its faces again.")
-            key = footage, modifier.node_group.name, mask.name
-            if key not in films:
-                films[key] = _Film(
-                    footage.path, footage.files, load_document(mask), [], _name_output(folder, footage.path, taken)
-                )
-            films[key].strips.append((scene.name, strip.name))
+            film = (
+                _plan_baked(folder, strip, taken, films)
+                if is_baked(strip)
+                else _plan_covered(folder, strip, taken, films)
+            )
+            film.strips.append((scene.name, strip.name))
+            if film.order is not None:
+                film.order.strips.append((scene.name, strip.name))
     if not films:
         raise FaceBlurError("There is no covered strip.")
     return list(films.values())
+
+
+def _plan_covered(
+    folder: Path, strip: bpy.types.Strip, taken: set[str], films: dict[tuple[Footage, str, str], _Film]
+) -> _Film:
+    footage, modifier = get_footage(strip), get_modifier(strip)
+    if len(set(footage.files)) != len(footage.files):
+        raise FaceBlurError(f"'{strip.name}' shows a picture more than once, which cannot be exported.")
+    mask = get_mask(strip) or find_lost_mask(strip)
+    if modifier is None or mask is None:
+        raise FaceBlurError(f"'{strip.name}' has lost its mask. Detect its faces again.")
+    key = footage, modifier.node_group.name, mask.name
+    if key not in films:
+        order = make_order(strip, footage, read_written(strip), mask, modifier.node_group)
+        order.strips.clear()
+        films[key] = _Film(footage, order, _name_output(folder, footage.path, taken), footage.files)
+    return films[key]
+
+
+def _plan_baked(
+    folder: Path, strip: bpy.types.Strip, taken: set[str], films: dict[tuple[Footage, str, str], _Film]
+) -> _Film:
+    """The film of a baked strip is up to date, as the guard has checked."""
+    footage, known = get_shown_footage(strip), recall_source(BakedRecord.load(strip).key)
+    key = footage, "", ""
+    if key not in films:
+        stem = known.path.stem if known is not None else footage.path.stem
+        output = _name_output(folder, footage.path.with_name(f"{stem}{footage.path.suffix}"), taken)
+        files = known.files if known is not None else ()
+        is_named = len(files) == len(footage.files) == len(set(files))
+        films[key] = _Film(footage, None, output, files if is_named else footage.files)
+    return films[key]
 
 
 def _name_output(folder: Path, source: Path, taken: set[str]) -> Path:
@@ -147,7 +187,7 @@ def _check_places(project: Path, films: list[_Film], overwrite: bool) -> None:
     names = [
         project.name,
         *(
-            glob.escape(film.output.name if film.files else film.output.stem) + ("" if film.files else ".*")
+            glob.escape(film.output.name if film.names else film.output.stem) + ("" if film.names else ".*")
             for film in films
         ),
     ]
@@ -156,7 +196,7 @@ def _check_places(project: Path, films: list[_Film], overwrite: bool) -> None:
         raise FaceBlurError(f"{there[0]} already exists. Choose another folder, or Overwrite.")
     for path in there:
         for film in films:
-            if path.samefile(film.source):
+            if film.is_at(path):
                 raise FaceBlurError(
                     f"The export would overwrite {path}, a source of this project. Choose another folder."
                 )
@@ -171,192 +211,63 @@ def _save_copy(path: Path) -> None:
         raise FaceBlurError(f"A copy of the project cannot be saved: {str(error).strip()}") from error
 
 
-class _Stopped(Exception):
-    """The export was cancelled."""
+def _deliver(film: _Film, made: Footage, overwrite: bool, place: Callable[[Path, Path, bool], None]) -> None:
+    """Move finished files to the film's output, by `place(file, output, overwrite)`."""
+    if not made.files:
+        film.output = film.output.with_suffix(made.path.suffix)
+        place(made.path, film.output, overwrite)
+        return
+    try:
+        film.output.mkdir(exist_ok=True)
+    except OSError as error:
+        raise FaceBlurError(f"The folder {film.output} cannot be created: {error.strerror}.") from error
+    for file, name in zip(made.files, film.names, strict=True):
+        place(made.path / file, film.output / name, overwrite)
 
 
-class _Work(Reporter):
-    """The part without bpy, in a thread: the batch renders each film, adds its sound and checks it."""
-
-    def __init__(
-        self, films: list[_Film], copy: Path, finished: Path, settings: BatchSettings, workplace: Workplace
-    ) -> None:
-        super().__init__()
-        self.notes: list[str] = []
-        self._films, self._copy, self._finished = films, copy, finished
-        self._settings, self._workplace = settings, workplace
-        self._steps: queue.Queue[Step | None] = queue.Queue()
-        self._stopped = threading.Event()
-        self._now = Step("", 1, len(films), "export", 0, 0, 0.0, None)
-        self._problem: BaseException | None = None
-
-    def run(self, wait_s: float | None) -> Generator[Step | None, None, None]:
-        thread = threading.Thread(target=self._work, daemon=True)
-        thread.start()
-        try:
-            while True:
-                try:
-                    step = self._steps.get(timeout=wait_s)
-                except queue.Empty:
-                    yield None
-                    continue
-                if step is None:
-                    break
-                yield step
-        finally:
-            self._stopped.set()
-            # The thread ends at the next message of its Blender process. A silent process is not waited for.
-            thread.join(_LONGEST_END_S)
-        if self._problem is not None:
-            raise self._problem
-
-    def show_progress(self, stage: str, done: int, total: int) -> None:
-        if self._stopped.is_set():
-            raise _Stopped
-        share = (self._now.number - 1 + (done / total if total else 0.0)) / max(self._now.count, 1)
-        self._steps.put(replace(self._now, done=done, total=total, share=share))
-
-    def warn(self, text: str) -> None:
-        self.notes.append(text)
-
-    def finish(self, outcome: Outcome) -> None:
-        return None
-
-    def _work(self) -> None:
-        try:
-            self._make()
-        except BaseException as error:  # noqa: BLE001 - raised again by `run`
-            self._problem = error
-        self._steps.put(None)
-
-    def _make(self) -> None:
-        for number, film in enumerate(self._films, 1):
-            name, total = film.output.stem.removesuffix(OWN_MARK), film.document.source.frame_count
-            self._now = replace(self._now, strip=name, number=number, total=total)
-            # One by one, as the first failure ends the export.
-            if film.files:
-                self._make_pictures(film)
-                continue
-            outcome = run_batch(
-                [FilmJob(film.source, film.output)], self._settings, self, self._give_document(film), self._render(film)
-            )[0]
-            if outcome.status != "done" or outcome.output is None:
-                raise FaceBlurError(f"{film.source.name}: {outcome.reason}")
-            film.output = outcome.output
-        replaced = [
-            {"scene": scene, "strip": strip, "film": film.output.name}
-            for film in self._films
-            for scene, strip in film.strips
-        ]
-        sources = [
-            {"source": str(film.source / film.files[0] if film.files else film.source), "film": film.output.name}
-            for film in self._films
-        ]
-        self._now = replace(self._now, strip=self._finished.name, total=0)
-        job = {
-            "project": str(self._copy.resolve()),
-            "save": str(self._finished.resolve()),
-            "replace": replaced,
-            "sources": sources,
-        }
-        run_blender_job(job, self._workplace.folder, self._settings.blender, self.show_progress, self.warn)
-
-    def _make_pictures(self, film: _Film) -> None:
-        """Export the pictures of a sequence to a folder, under their own names."""
-        folder = self._workplace.folder
-        guard = SourceGuard(film.source, film.files)
-        if guard.fingerprint != film.document.source.fingerprint:
-            raise FaceBlurError(f"{film.source.name} changed after its faces were detected. Detect them again.")
-        part = self._workplace.make_part_folder(film.output)
-        write_document(film.document, folder / "tracks.json")
-        job = {
-            "source": str(film.source),
-            "files": film.files,
-            "tracks": str(folder / "tracks.json"),
-            "effect": None,
-            "render": {"output": str(part.resolve()), "codec": self._settings.codec, "quality": self._settings.quality},
-        }
-        self._render(film)(job, folder, self._settings.blender, self.show_progress, self.warn)
-        guard.check("the render")
-        try:
-            film.output.mkdir(exist_ok=True)
-        except OSError as error:
-            raise FaceBlurError(f"The folder {film.output} cannot be created: {error.strerror}.") from error
-        for name in film.files:
-            place_file(part / name, film.output / name, self._settings.overwrite)
-
-    def _give_document(self, film: _Film) -> Callable[..., None]:
-        def write(source: Path, tracks: Path, *_: object) -> None:
-            write_document(film.document, tracks)
-
-        return write
-
-    def _render(self, film: _Film) -> Callable[..., dict[str, Any]]:
-        scene, strip = film.strips[0]
-
-        def render(job: dict[str, Any], *others: Any) -> dict[str, Any]:
-            return run_blender_job(
-                {**job, "project": str(self._copy.resolve()), "scene": scene, "strip": strip}, *others
-            )
-
-        return render
+def _copy_file(part: Path, file: Path, output: Path, overwrite: bool) -> None:
+    """Copy a file through the folder `part`, so that it is complete when it appears."""
+    try:
+        shutil.copyfile(file, part / output.name)
+    except OSError as error:
+        raise FaceBlurError(f"{file.name} cannot be copied to {part.parent}: {error.strerror}.") from error
+    place_file(part / output.name, output, overwrite)
 
 
-def open_footage(job: dict[str, Any], document: TrackDocument) -> bpy.types.Scene:
-    """Open the copy of the project, and put the footage of one strip, with its cover, into a scene of its own.
+def _finish(
+    films: Sequence[_Film], copy: Path, finished: Path, workplace: Workplace, notes: list[str], wait_s: float | None
+) -> Generator[Step | None, None, None]:
+    """Have another Blender make the strips of the copy show the films, and save it as `finished`."""
+    replaced = [
+        {"scene": scene, "strip": strip, "film": film.output.name, "files": film.names}
+        for film in films
+        for scene, strip in film.strips
+    ]
+    sources = [
+        {"source": str(film.shown.path.joinpath(*film.shown.files[:1])), "film": film.output.name} for film in films
+    ]
+    job = {
+        "project": str(copy.resolve()),
+        "save": str(finished.resolve()),
+        "replace": replaced,
+        "sources": sources,
+    }
+    blender = Path(bpy.app.binary_path) if bpy.app.binary_path else None
 
-    The scene is like one by `project.build_project`, but with the project's own mask and node group, including all
-    edits. Keys of the job: project, scene, strip, source and, for a sequence, files. Raises FaceBlurError if the strip
-    has no cover.
-    """
-    strip = _open(job["project"]).scenes[job["scene"]].sequence_editor.strips_all[job["strip"]]
-    mask = get_mask(strip) or find_lost_mask(strip)
-    modifier = get_modifier(strip)
-    if mask is None or modifier is None:
-        raise FaceBlurError(f"'{strip.name}' has lost its cover.")
-    group = modifier.node_group
-    scene = bpy.data.scenes.new("Face Blur Export")
-    set_format(scene, document.source)
-    if "files" in job:
-        first, *others = job["files"]
-        footage = scene.sequence_editor_create().strips.new_image(
-            "Pictures", str(Path(job["source"]) / first), 1, FIRST_FRAME, fit_method="ORIGINAL"
-        )
-        for name in others:
-            footage.elements.append(name)
-    else:
-        footage = add_footage(scene, Path(job["source"]), document.source)
-    # The strip keeps its own colour space; here the pixel values must pass through unchanged.
-    footage.colorspace_settings.name = "sRGB"
-    cover_strip(scene, footage, mask, group)
-    return scene
+    def work(report: Callable[[Step], None]) -> None:
+        run_blender_job(job, workplace.folder, blender, lambda *_: None, notes.append)
 
-
-def render_pictures(
-    scene: bpy.types.Scene,
-    files: list[str],
-    settings: RenderSettings,
-    channels: str,
-    depth: int,
-    progress: Callable[[int], None],
-) -> None:
-    """Render each frame to a picture with its name in the folder `settings.output`; see `render_still`.
-
-    Raises FaceBlurError if a picture is missing afterwards.
-    """
-    for number, name in enumerate(files):
-        render_still(scene, replace(settings, output=settings.output / name), channels, depth, FIRST_FRAME + number)
-        if not (settings.output / name).is_file():
-            raise FaceBlurError(f"Blender reported no error, but did not write {name}.")
-        progress(number + 1)
+    yield Step(copy.name, len(films), len(films), "export", 0, 0, 1.0, None)
+    with closing(run_in_thread(work, wait_s)) as steps:
+        yield from steps
 
 
 def finish_copy(job: dict[str, Any]) -> tuple[bpy.types.Scene, list[str]]:
     """Make the strips of the copy show the films, remove everything of ours from it, and save it.
 
     Returns one of its scenes and sentences for the user. Keys of the job: project, save, replace (for each strip:
-    scene, strip, film) and sources (for each film: source, film). Films are names of files beside the project. Raises
-    FaceBlurError if a cover could not be removed.
+    scene, strip, film, and files of a sequence) and sources (for each film: source, film). Films are names of files or
+    folders beside the project. Raises FaceBlurError if a cover could not be removed.
     """
     data = _open(job["project"])
     strips = [
@@ -364,12 +275,16 @@ def finish_copy(job: dict[str, Any]) -> tuple[bpy.types.Scene, list[str]]:
             data.scenes[one["scene"]],
             data.scenes[one["scene"]].sequence_editor.strips_all[one["strip"]].name,
             one["film"],
+            one["files"],
         )
         for one in job["replace"]
     ]
     _remove_covers()
-    for scene, name, film in strips:
-        _show(scene.sequence_editor.strips_all[name], film)
+    for scene, name, film, files in strips:
+        strip = scene.sequence_editor.strips_all[name]
+        # Proxies show the old file.
+        strip.use_proxy = False
+        show_footage(strip, f"//{film}", files)
     films = {_resolve_path(one["source"]): one["film"] for one in reversed(job["sources"])}
     for sound in data.sounds:
         film = films.get(_resolve_path(bpy.path.abspath(sound.filepath, library=sound.library)))
@@ -430,21 +345,6 @@ def _list_shown(strip: bpy.types.Strip) -> list[str]:
     if strip.type == "MOVIE":
         return [strip.filepath]
     return [strip.directory + element.filename for element in strip.elements] if strip.type == "IMAGE" else []
-
-
-def _show(strip: bpy.types.Strip, film: str) -> None:
-    """Make a strip show a file of the same size and length beside the project; its other settings stay the same."""
-    space = strip.colorspace_settings.name
-    # Proxies show the old file.
-    strip.use_proxy = False
-    if strip.type == "MOVIE":
-        strip.filepath = f"//{film}"
-    elif len(strip.elements) > 1:
-        strip.directory = f"//{film}/"
-    else:
-        strip.directory = "//"
-        strip.elements[0].filename = film
-    strip.colorspace_settings.name = space
 
 
 def _remove_cover(strip: bpy.types.Strip) -> None:

@@ -231,8 +231,11 @@ def _list_baked_faults(strip: bpy.types.Strip) -> Iterator[str]:
     if changed:
         yield changed
     known = recall_source(record.key)
-    if known is not None and known[0].is_file() and _identify(Footage(known[0])) != record.source:
-        yield "Its source was changed after the bake. Unbake it and detect its faces again."
+    if known is not None and known.path.exists():
+        # A picture of a sequence that is gone is no fault either.
+        with suppress(FaceBlurError):
+            if _identify(Footage(known.path, known.files)) != record.source:
+                yield "Its source was changed after the bake. Unbake it and detect its faces again."
 
 
 def has_unanalysed(strip: bpy.types.Strip, mask: bpy.types.Mask) -> bool:

@@ -101,10 +101,8 @@ def render_animation(scene: bpy.types.Scene, progress: Callable[[int], None]) ->
         raise FaceBlurError(f"Blender stopped rendering after {written} of {total} frames.")
 
 
-def render_still(
-    scene: bpy.types.Scene, settings: RenderSettings, channels: str, depth: int, frame: int = FIRST_FRAME
-) -> None:
-    """Render one frame of the scene. `channels` is BW, RGB or RGBA; `depth` is in bits, 8 or 16."""
+def render_still(scene: bpy.types.Scene, settings: RenderSettings, channels: str, depth: int) -> None:
+    """Render the first frame of the scene. `channels` is BW, RGB or RGBA; `depth` is in bits, 8 or 16."""
     suffix = settings.output.suffix.lower()
     if suffix not in STILL_FORMATS:
         raise FaceBlurError(f"Pictures cannot be written as '{suffix}'. Choose from {', '.join(STILL_FORMATS)}.")
@@ -119,7 +117,7 @@ def render_still(
     image.compression = 15
     scene.render.film_transparent = True
     _set_output(scene, settings.output)
-    scene.frame_set(frame)
+    scene.frame_set(FIRST_FRAME)
     with borrow_sequencer(scene):
         bpy.ops.sequencer.refresh_all()
         bpy.ops.render.render(write_still=True, scene=scene.name)

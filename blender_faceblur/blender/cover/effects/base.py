@@ -36,9 +36,13 @@ class Effect(ABC):
         if tree is None or tree.get("faceblur") != mark:
             tree = nodes.new_group(name)
             tree["faceblur"] = mark
-            nodes.add_input(tree, "Image", "Color", description="The picture whose faces are covered")
-            self.build(tree, halvings)
+            self.build_group(tree, halvings)
         return tree
+
+    def build_group(self, tree: bpy.types.NodeTree, halvings: int) -> None:
+        """Add interface and nodes to a new group."""
+        nodes.add_input(tree, "Image", "Color", description="The picture whose faces are covered")
+        self.build(tree, halvings)
 
     @abstractmethod
     def build(self, tree: bpy.types.NodeTree, halvings: int) -> None:

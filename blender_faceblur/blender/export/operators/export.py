@@ -14,6 +14,7 @@ from ...common.job_operator import JobOperator, JobSteps
 from ...common.jobs import JOB
 from ...common.marks import get_modifier
 from ...common.selection import is_busy, refuse
+from ...cover.baked import is_baked
 from ..covered_footage import Exported, export_covered
 
 
@@ -39,7 +40,7 @@ class FACEBLUR_OT_export_covered(JobOperator, bpy.types.Operator):
         if is_busy(cls):
             return False
         covered = any(
-            get_modifier(strip) is not None
+            is_baked(strip) or get_modifier(strip) is not None
             for scene in bpy.data.scenes
             if scene.sequence_editor is not None
             for strip in scene.sequence_editor.strips_all
@@ -54,7 +55,7 @@ class FACEBLUR_OT_export_covered(JobOperator, bpy.types.Operator):
             folder = Path(bpy.data.filepath).with_suffix("").with_name(f"{Path(bpy.data.filepath).stem} covered")
         else:
             raise FaceBlurError("Save the project first, or choose a folder.")
-        return export_covered(folder, self.overwrite, wait_s=wait_s)
+        return export_covered(folder, self.overwrite, wait_s)
 
     def finish(self, context: bpy.types.Context, result: Exported) -> tuple[str, list[str]]:
         JOB.notes = result.notes
