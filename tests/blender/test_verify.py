@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,17 @@ import bpy
 import pytest
 
 import blender_faceblur
-from blender_faceblur.blender.common.jobs import JOB
+from blender_faceblur.blender.bake.baking import apply, bake
+from blender_faceblur.blender.common.jobs import JOB, run_to_end
 from blender_faceblur.blender.common.marks import get_modifier
+from blender_faceblur.blender.cover.baked import is_baked
 from blender_faceblur.blender.cover.covering import cover_footage
 from blender_faceblur.blender.cover.strips import get_mask
-from blender_faceblur.blender.guard.verification import list_unverified
+from blender_faceblur.blender.guard.checks import check_scene
+from blender_faceblur.blender.guard.verification import list_parts, list_unverified
 from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.files import paths
 from blender_faceblur.worker.client import probe_providers
 
 from . import disks
@@ -102,6 +107,53 @@ def test_an_uncovered_frame_is_found_and_can_be_gone_to(scene: Any, tmp_path: Pa
     scene.frame_set(1)
     bpy.ops.faceblur.go_to_finding(frame=frame, strip=name)
     assert scene.frame_current == frame
+
+
+@pytest.fixture
+def baked(scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The scene, with its strip baked."""
+    monkeypatch.setattr(paths._INSTALLATION, "user_folder", tmp_path / "user")
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "project.blend"))
+    apply(run_to_end(bake([scene.sequence_editor.strips["disk"]])))
+    assert is_baked(scene.sequence_editor.strips["disk"])
+    return scene
+
+
+def test_a_baked_strip_is_compared_with_its_source(baked: Any, tmp_path: Path) -> None:
+    bpy.ops.render.render(animation=True, scene=baked.name)
+    assert bpy.ops.faceblur.verify() == {"FINISHED"}
+    assert JOB.verified.leaks == 0 and JOB.verified.problems == []
+    ((part, verification),) = JOB.verified.parts
+    assert (part.strip, verification.compared) == ("disk", LENGTH)
+    assert check_scene(baked) == []
+    assert bpy.ops.faceblur.report(filepath=str(tmp_path / "report.json")) == {"FINISHED"}
+    assert json.loads((tmp_path / "report.json").read_text())["verification"]["leaks"] == []
+
+
+def test_a_leak_in_a_baked_film_is_found(baked: Any, film: Path, tmp_path: Path) -> None:
+    """The baked film is replaced by the source, as if nothing had been painted."""
+    strip = baked.sequence_editor.strips["disk"]
+    shutil.copy(film, bpy.path.abspath(strip.filepath))
+    strip.filepath = strip.filepath
+    baked.render.filepath = str(tmp_path / "bare-")
+    with disks.without_guard():
+        bpy.ops.render.render(animation=True, scene=baked.name)
+    with pytest.raises(RuntimeError, match="uncovered in bare-"):
+        bpy.ops.faceblur.verify()
+    frame, name, leak, finding = next(JOB.verified.list_findings())
+    assert leak and name == "disk" and finding.frames >= 0.8 * LENGTH and 11 <= frame < 11 + LENGTH
+
+
+def test_a_baked_strip_without_its_source_is_reported_and_not_left_out(baked: Any, film: Path, tmp_path: Path) -> None:
+    bpy.ops.render.render(animation=True, scene=baked.name)
+    for place in (tmp_path / "user").rglob("baked.json"):
+        place.unlink()
+    with pytest.raises(RuntimeError, match="'disk' was not verified, because its source"):
+        bpy.ops.faceblur.verify()
+    other = baked.sequence_editor.strips.new_movie("other", str(film), 5, 11, fit_method="ORIGINAL")
+    cover_footage(baked, other, disks.build_document(film), EffectSettings("solid", disks.COVER))
+    assert [part.strip for part in list_parts(baked)] == ["other"]
+    assert len(list_unverified(baked)) == 1 and "'disk'" in list_unverified(baked)[0]
 
 
 def test_a_face_that_was_switched_off_is_no_leak(scene: Any) -> None:

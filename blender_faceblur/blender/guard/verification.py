@@ -11,14 +11,18 @@ from pathlib import Path
 import bpy
 import numpy as np
 
+from ...core.cover.effects import EffectSettings
 from ...core.document.tracks_file import write_document
 from ...core.types import FaceBlurError, TrackDocument
 from ...core.verification.leaks import Finding, Verification, from_json
+from ...files.baked import recall_source
 from ...files.workplace import Workplace
+from ...sources import compute_fingerprint
 from ...worker.client import VerifyOptions, build_verify_request
 from ..common.footage import KINDS, Footage, compute_source_frame, get_footage, get_frame_rate
 from ..common.jobs import JobProgress, Step
-from ..cover.covering import read_effect
+from ..cover.baked import BakedRecord, is_baked
+from ..cover.covering import read_effect, read_group_effect
 from ..cover.projection import get_projection
 from ..cover.strips import get_mask
 from ..masks.changes import sync_from_blender
@@ -69,33 +73,78 @@ def get_film(scene: bpy.types.Scene) -> Path:
 
 
 def list_parts(scene: bpy.types.Scene) -> list[CoveredPart]:
-    """The covered strips that the scene's film shows.
+    """The covered and baked strips that the scene's film shows.
 
-    Raises FaceBlurError if there are none, or if one cannot be verified.
+    Raises FaceBlurError if there are none, or if one cannot be verified, except for those that `list_unverified` names.
     """
-    strips = [
-        strip
-        for strip in scene.sequence_editor.strips_all
-        if strip.type in KINDS and not strip.mute and get_mask(strip) is not None
-    ]
+    strips = [strip for strip in _list_covered(scene) if not _explain_unknown_source(strip)]
     parts = [_get_part(scene, strip) for strip in strips]
     parts = [part for part in parts if part.shown]
     if not parts:
-        raise FaceBlurError("The film shows no covered strip.")
+        raise FaceBlurError(next(iter(list_unverified(scene)), "The film shows no covered strip."))
     return parts
 
 
 def list_unverified(scene: bpy.types.Scene) -> list[str]:
-    """Warnings about parts of the film that are not verified, as they are covered footage of other scenes."""
-    others = {owner.name for owner, strip in list_rendered(scene) if owner != scene and get_mask(strip) is not None}
+    """Warnings about parts of the film that are not verified: covered footage of other scenes, and baked strips whose
+    source is not there."""
+    others = {owner.name for owner, strip in list_rendered(scene) if owner != scene and _is_covered(strip)}
     return [
-        f"The footage of the scene '{name}' was not verified. Render and verify that scene separately."
-        for name in sorted(others)
+        *(text for strip in _list_covered(scene) if (text := _explain_unknown_source(strip))),
+        *(
+            f"The footage of the scene '{name}' was not verified. Render and verify that scene separately."
+            for name in sorted(others)
+        ),
     ]
 
 
+def get_cover(strip: bpy.types.Strip) -> tuple[Footage, bpy.types.Mask, EffectSettings | None]:
+    """The uncovered source of a covered or baked strip, its mask and its effect.
+
+    What a baked strip shows has no faces to compare with, so it is verified like a covered one: against its source.
+    Raises FaceBlurError if one of them is lost.
+    """
+    if not is_baked(strip):
+        return get_footage(strip), get_mask(strip), read_effect(strip)
+    record = BakedRecord.load(strip)
+    known = recall_source(record.key)
+    footage = Footage(known.path, known.files) if known is not None else None
+    if footage is None or not footage.path.exists():
+        raise FaceBlurError(
+            f"The baked strip '{strip.name}' was not verified, because its source is not where it was, or not known on "
+            "this computer. Unbake it, choose the file, and bake it again."
+        )
+    if compute_fingerprint(footage.path, footage.files) != record.source:
+        raise FaceBlurError(f"The baked strip '{strip.name}' was not verified, because its source was changed.")
+    if record.mask is None or record.group is None:
+        raise FaceBlurError(f"The baked strip '{strip.name}' was not verified, because it has lost its mask or effect.")
+    return footage, record.mask, read_group_effect(record.group)
+
+
+def _is_covered(strip: bpy.types.Strip) -> bool:
+    return get_mask(strip) is not None or is_baked(strip)
+
+
+def _list_covered(scene: bpy.types.Scene) -> list[bpy.types.Strip]:
+    return [
+        strip
+        for strip in scene.sequence_editor.strips_all
+        if strip.type in KINDS and not strip.mute and _is_covered(strip)
+    ]
+
+
+def _explain_unknown_source(strip: bpy.types.Strip) -> str:
+    """Why a baked strip cannot be compared with its source; empty for all others."""
+    if is_baked(strip):
+        try:
+            get_cover(strip)
+        except FaceBlurError as error:
+            return str(error)
+    return ""
+
+
 def _get_part(scene: bpy.types.Scene, strip: bpy.types.Strip) -> CoveredPart:
-    mask, effect = get_mask(strip), read_effect(strip)
+    footage, mask, effect = get_cover(strip)
     if effect is not None and effect.inverse:
         raise FaceBlurError(f"'{strip.name}' cannot be verified, as its inverse cover shows the faces.")
     document = sync_from_blender(mask)
@@ -112,7 +161,7 @@ def _get_part(scene: bpy.types.Scene, strip: bpy.types.Strip) -> CoveredPart:
     )
     return CoveredPart(
         strip.name,
-        get_footage(strip),
+        footage,
         document,
         effect.samples_across if effect is not None else 6.0,
         _compute_shown(scene, strip, document.source.frame_count),

@@ -12,14 +12,13 @@ from ....core.types import FaceBlurError
 from ....reporting.progress import count
 from ....reporting.report import ReportSubject, collect_report, write_report
 from ...common.context import get_sequencer_scene
-from ...common.footage import get_footage
 from ...common.job_operator import JobOperator, JobSteps
 from ...common.jobs import JOB
 from ...common.selection import get_active_footage, get_named_strip, has_strips, refuse
-from ...cover.covering import read_effect
+from ...cover.baked import is_baked
 from ...cover.strips import get_mask
 from ...masks.changes import sync_from_blender
-from ..verification import FilmVerification, get_film, list_parts, list_unverified, verify_film
+from ..verification import FilmVerification, get_cover, get_film, list_parts, list_unverified, verify_film
 
 
 class FACEBLUR_OT_verify(JobOperator, bpy.types.Operator):
@@ -56,6 +55,8 @@ class FACEBLUR_OT_verify(JobOperator, bpy.types.Operator):
         JOB.verified = result
         problems = [*result.problems, *self._unverified]
         left = sum(not leak for _, _, leak, _ in result.list_findings())
+        if not result.leaks and self._unverified:
+            return f"No face is uncovered in what was verified. {count(left, 'item')} to review", problems
         if not result.leaks:
             message = f"Every expected face is covered in {result.film.name}. {count(left, 'item')} to review"
             return message, problems
@@ -98,7 +99,9 @@ class FACEBLUR_OT_report(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return get_mask(get_active_footage(context)) is not None or refuse(cls, "Select a strip that is covered")
+        strip = get_active_footage(context)
+        is_covered = strip is not None and (get_mask(strip) is not None or is_baked(strip))
+        return is_covered or refuse(cls, "Select a strip that is covered")
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         self.filepath = f"{get_active_footage(context).name} report.html"
@@ -108,7 +111,7 @@ class FACEBLUR_OT_report(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         strip = get_active_footage(context)
         try:
-            footage = get_footage(strip)
+            footage, mask, effect = get_cover(strip)
             found = (
                 next(
                     (
@@ -121,12 +124,11 @@ class FACEBLUR_OT_report(bpy.types.Operator):
                 if JOB.verified is not None
                 else None
             )
-            effect = read_effect(strip)
             settings = {"effect": effect.kind, "samples_across": effect.samples_across} if effect is not None else {}
             subject = ReportSubject(
                 footage.path,
                 found[0] if found else None,
-                sync_from_blender(get_mask(strip)),
+                sync_from_blender(mask),
                 settings,
                 found[1] if found else None,
                 blender=bpy.app.version_string,
