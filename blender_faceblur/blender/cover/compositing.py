@@ -23,6 +23,8 @@ PICTURE_SPACE = "Face Blur Picture Space"
 SIGNATURE = "faceblur_signature"
 """Custom property of a group that must not be changed by hand: the result of `nodes.sign` when it was made."""
 INVERSE = "Face Blur Inverse"
+INVERSE_KIND = "inverse"
+"""First word of the mark of the group that inverts the mask; its version follows."""
 
 
 _LEAST_SHOWN = 0.01
@@ -134,10 +136,10 @@ def get_sticker(name: str) -> bpy.types.Image | None:
 def ensure_inverse() -> bpy.types.NodeTree:
     """The group that inverts the mask, so that only the faces show. Input and output: Shown."""
     tree = bpy.data.node_groups.get(INVERSE)
-    if tree is not None and tree.get(MARK) == "inverse 1":
+    if tree is not None and tree.get(MARK) == f"{INVERSE_KIND} 1":
         return tree
     tree = nodes.new_group(INVERSE)
-    tree[MARK] = "inverse 1"
+    tree[MARK] = f"{INVERSE_KIND} 1"
     build_inverse(tree)
     return tree
 
