@@ -191,6 +191,11 @@ class FilmPainter:
             *([settings.allowed] if settings.allowed else []),
         )
 
+    @property
+    def picture_count(self) -> int:
+        """About how many pictures are painted in all."""
+        return self._source.picture_count if self.clock is None else self._source.info.frame_count
+
     def list_losses(self) -> list[str]:
         """Sentences about what the covered film does not keep of its pictures."""
         captioned = self.choice.encoder in CAPTIONING

@@ -124,6 +124,7 @@ class MovieSource(FrameSource):
             self._rate, self._count = timing or (Fraction(rate), _count_frames(container, stream, Fraction(rate)))
         survey = self._survey()
         self._is_cut_off = bool(survey.missing)
+        self._pictures = len(survey.times) if survey.whole else 0
         self._move_start(survey)
         if self._count < 1:
             raise FaceBlurError(
@@ -224,6 +225,12 @@ class MovieSource(FrameSource):
     def start_s(self) -> Fraction:
         """The time of the first frame, in seconds."""
         return self._start * self._time_base
+
+    @property
+    def picture_count(self) -> int:
+        """About how many pictures `pictures` yields: as many as the film has packets, or, of a very large film, as the
+        strip has frames."""
+        return self._pictures or self._count
 
     @property
     def time_base(self) -> Fraction:

@@ -37,10 +37,10 @@ def paint_pieces(
 
     The caller finishes the pace that is returned.
     """
-    send(Started(source.info.frame_count))
+    send(Started(painter.picture_count))
     for text in painter.list_losses():
         send(Warned(text))
-    pace = PaintingPace(source.info.frame_count, send)
+    pace = PaintingPace(painter.picture_count, send)
     film = painter.paint(folder, pace.report, share=share)
     for text in source.notes():
         send(Warned(text))
