@@ -25,6 +25,7 @@ from blender_faceblur.blender.bake.baking import (
     unbake,
 )
 from blender_faceblur.blender.bake.orders import is_source_there, plan
+from blender_faceblur.blender.bake.unused import find_unused
 from blender_faceblur.blender.common.context import borrow_mask_editor, borrow_sequencer
 from blender_faceblur.blender.common.footage import get_footage
 from blender_faceblur.blender.common.jobs import run_to_end
@@ -552,6 +553,36 @@ def test_the_operators_bake_and_unbake_in_one_undo_step_each(scene: Any) -> None
     assert bpy.ops.faceblur.unbake() == {"FINISHED"}
     assert get_modifier(get_strip(scene)) is not None
     assert not bpy.ops.faceblur.unbake.poll() and bpy.ops.faceblur.bake.poll()
+
+
+def test_only_what_no_strip_shows_is_deleted(scene: Any, tmp_path: Path) -> None:
+    folder = tmp_path / FOLDER
+    first = bake_all(scene).films[0].path
+    bpy.ops.wm.save_mainfile()
+    assert find_unused().paths == []
+    _put_strip_back(scene, EffectSettings("solid", "00FF00"))
+    second = bake_all(scene).films[0].path
+    pictures = _add_pictures(scene, tmp_path / "shots", "png", (1, 2))
+    shown = run_to_end(bake([pictures]))
+    apply(shown)
+    (folder / "a.mp4").write_bytes(b"mine")
+    other = folder / f"{'0' * 16}-{'0' * 8}-{'0' * 8}.mp4"
+    other.write_bytes(b"another project's")
+    unused = find_unused()
+    assert [path.name for path in unused.paths] == sorted([first.name, f"{first.name[:25]}.pieces"])
+    assert unused.others == [] and unused.size > first.stat().st_size
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "copy.blend"), copy=True)
+    assert find_unused().others == ["copy.blend"]
+    assert bpy.ops.faceblur.delete_unused_bakes() == {"FINISHED"}
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"a.mp4", other.name, second.name, f"{second.name[:25]}.pieces", shown.films[0].path.name}
+    assert check_scene(scene) == []
+
+
+def _put_strip_back(scene: Any, effect: EffectSettings) -> None:
+    """Unbake the strip of the film, and give it another effect."""
+    assert unbake([get_strip(scene)]) == (["disk"], [])
+    _put_cover(scene, get_strip(scene), effect)
 
 
 def test_a_cancelled_bake_changes_nothing(scene: Any, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, StringProperty
 
+from ...core.types import FaceBlurError
 from ...reporting.progress import count
 from ..common.context import get_sequencer_scene, refresh_shown_sequencers
 from ..common.job_operator import JobOperator, JobSteps
@@ -16,6 +17,9 @@ from ..common.selection import is_busy, list_selected, refuse
 from ..cover.baked import is_baked
 from .baking import BakeResult, apply, bake, list_bakeable, unbake
 from .orders import is_source_there
+from .unused import delete_unused, find_unused
+
+_MOST_LISTED = 12
 
 
 class FACEBLUR_OT_bake(JobOperator, bpy.types.Operator):
@@ -96,6 +100,49 @@ class FACEBLUR_OT_unbake(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class FACEBLUR_OT_delete_unused_bakes(bpy.types.Operator):
+    """Delete the films of earlier bakes of this project, and their pieces, that none of its strips shows. They are
+    listed first. The project has to be saved, and undo steps that show these films then need a new bake"""
+
+    bl_idname = "faceblur.delete_unused_bakes"
+    bl_label = "Delete Unused Bakes"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if is_busy(cls):
+            return False
+        # Without a window, Blender takes every project for changed.
+        is_saved = bool(bpy.data.filepath) and (bpy.app.background or not bpy.data.is_dirty)
+        return is_saved or refuse(cls, "Save the project first: on the disk it may still show these films")
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if not find_unused().paths:
+            return self.execute(context)
+        return set(context.window_manager.invoke_props_dialog(self, width=500))
+
+    def draw(self, context: bpy.types.Context) -> None:
+        unused = find_unused()
+        for path in unused.paths[:_MOST_LISTED]:
+            self.layout.label(text=path.name)
+        if len(unused.paths) > _MOST_LISTED:
+            self.layout.label(text=f"and {len(unused.paths) - _MOST_LISTED} more")
+        if unused.others:
+            self.layout.label(text="Copies of this project may show them. Projects beside it:", icon="ERROR")
+        for name in unused.others[:_MOST_LISTED]:
+            self.layout.label(text=name)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        unused = find_unused()
+        try:
+            delete_unused(unused.paths)
+        except FaceBlurError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"{count(len(unused.paths), 'unused bake')} deleted, {unused.size / 1e6:.0f} MB")
+        return {"FINISHED"}
+
+
 def _list_baked(context: bpy.types.Context) -> list[bpy.types.Strip]:
     scene = get_sequencer_scene(context)
     if scene is None:
@@ -104,4 +151,4 @@ def _list_baked(context: bpy.types.Context) -> list[bpy.types.Strip]:
     return selected or [strip for strip in scene.sequence_editor.strips_all if is_baked(strip)]
 
 
-CLASSES = (FACEBLUR_OT_bake, FACEBLUR_OT_unbake)
+CLASSES = (FACEBLUR_OT_bake, FACEBLUR_OT_unbake, FACEBLUR_OT_delete_unused_bakes)

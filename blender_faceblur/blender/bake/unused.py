@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Find and delete films of earlier bakes, and their pieces, that no strip shows.
+
+They are never deleted unasked: Undo, the project as it is on the disk, or a copy of it may still show them.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+
+from ...core.types import FaceBlurError
+from .baking import FOLDER
+from .orders import KEY, find_film, list_strips, resolve_path
+
+_PIECES = ".pieces"
+_NAME = re.compile(r"([0-9a-f]{16})-[0-9a-f]{8}(-[0-9a-f]{8}(-\d+)?(\.\w+)?|\.pieces)")
+"""What `baking` and `films` call films, folders of pictures, and pieces. The first part is a mask's key."""
+
+_LOOK = 25
+"""The length of a name's beginning that a film and its pieces share: the mask's key and a hash of the effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unused:
+    """Films and pieces that no strip of this project shows, their bytes, and the names of the projects beside this one.
+    Copies of this project may show them."""
+
+    paths: list[Path]
+    size: int
+    others: list[str]
+
+
+def find_unused() -> Unused:
+    """What can be deleted in the folder beside the project: only what was made for masks of this project, and not
+    what a strip or a sound of it shows."""
+    project = Path(bpy.data.filepath).resolve()
+    folder = project.parent / FOLDER
+    keys = {str(mask[KEY]) for mask in bpy.data.masks if KEY in mask}
+    shown = _list_shown()
+    # Pieces are of use for the next correction as long as their film is shown.
+    looks = {path.name[:_LOOK] for path in shown}
+    found = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else ():
+        match = _NAME.fullmatch(path.name)
+        if match is None or match[1] not in keys or path.is_symlink() or path in shown:
+            continue
+        if path.suffix != _PIECES or path.name.removesuffix(_PIECES) not in looks:
+            found.append(path)
+    others = [other.name for other in sorted(project.parent.glob("*.blend")) if not other.samefile(project)]
+    return Unused(found, sum(_measure(path) for path in found), others if found else [])
+
+
+def delete_unused(paths: Iterable[Path]) -> None:
+    """Delete what `find_unused` found. Raises FaceBlurError for the first one that cannot be deleted."""
+    for path in paths:
+        try:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        except OSError as error:
+            raise FaceBlurError(f"{path} cannot be deleted: {error.strerror}.") from error
+
+
+def _list_shown() -> set[Path]:
+    """The files and folders that strips and sounds of all scenes refer to, absolute."""
+    footage = [find_film(strip) for strip in list_strips() if strip.type in ("MOVIE", "IMAGE")]
+    shown = {one.path.resolve() for one in footage if one is not None}
+    shown |= {path.parent for path in shown}
+    return shown | {resolve_path(sound.filepath).resolve() for sound in bpy.data.sounds if sound.library is None}
+
+
+def _measure(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else (path,)
+    return sum(file.stat().st_size for file in files if file.is_file())
