@@ -24,7 +24,7 @@ from ..files.paths import get_model_path
 from ..worker.client import Request, build_embed_request, build_reference_request, finish_job
 from ..worker.protocol import Message, SourceRef, TrackEmbedding, Warned
 
-REFERENCE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+REFERENCE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".heic", ".heif", ".avif"})
 
 _NUMBERED = re.compile(r"[\s_.\-]*\(?\d+\)?$")
 

@@ -47,7 +47,7 @@ FILM_ENDINGS = frozenset(
 )
 
 
-PICTURE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+PICTURE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".heic", ".heif", ".avif"})
 
 
 SPARE_BYTES = 4 << 20
@@ -222,7 +222,7 @@ def _choose_codec(source: Path, film: FrameSource, settings: BatchSettings, want
 
 
 def _get_picture_format(path: Path) -> str:
-    return {".jpeg": ".jpg", ".tiff": ".tif"}.get(path.suffix.lower(), path.suffix.lower())
+    return {".jpeg": ".jpg", ".tiff": ".tif", ".heif": ".heic"}.get(path.suffix.lower(), path.suffix.lower())
 
 
 def claim(place: Path, source: Path, taken: dict[Path, Path]) -> None:

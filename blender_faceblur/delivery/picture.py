@@ -9,12 +9,15 @@ import zlib
 from pathlib import Path
 
 from ..core.types import FaceBlurError
+from ..sources.heif import decode_heif, is_heif, list_item_kinds, parse_heif
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_FOREIGN = frozenset({b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME", b"oFFs"})
 _PNG_COLOURS = frozenset({b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"})
 _RECORD = rb"(faceblur:1:[0-9a-f]{64}:1)"
 _TAIL = re.compile(rb"\n" + _RECORD + rb"\n\Z")
+
+_FREE = re.compile(rb"....free\n" + _RECORD + rb"\n\Z", re.DOTALL)
 
 _PROFILE_START = b"ICC_PROFILE\0"
 _PROFILE_PART = 65_000
@@ -27,12 +30,15 @@ _TIFF_FOREIGN = frozenset(
 """Names, makers, programs, dates, people, XMP, IPTC, Photoshop's, EXIF, GPS (TIFF 6.0, EXIF 2.3)."""
 
 _SHORT, _UNDEFINED = 3, 7
+_HEIF_OWN = ("hvc1", "av01")
+"""The items of a picture and its transparency."""
 
 
 def finish_picture(path: Path, record: str, orientation: int = 1, profile: bytes = b"") -> None:
     """Rewrite the picture in place: remove comments and EXIF, add our record, orientation and colour profile.
 
-    `orientation` is EXIF's (1 to 8), `profile` an ICC profile that fits the pixels, or empty. BMP supports neither.
+    `orientation` is EXIF's (1 to 8), `profile` an ICC profile that fits the pixels, or empty. BMP supports neither, and
+    HEIC and AVIF have them already.
     A format without a field for the record gets it after its end, where readers do not look.
     """
     data = path.read_bytes()
@@ -41,6 +47,10 @@ def finish_picture(path: Path, record: str, orientation: int = 1, profile: bytes
         data = _finish_png(data, path, words, orientation, profile)
     elif data.startswith(b"\xff\xd8"):
         data = _finish_jpeg(data, path, words, orientation, profile)
+    elif is_heif(data):
+        # A box that readers skip. The covered picture has its profile and orientation already.
+        data = _FREE.sub(b"", data)
+        data += struct.pack(">I4s", 10 + len(words), b"free") + b"\n" + words + b"\n"
     else:
         data = _TAIL.sub(b"", data)
         if data.startswith((b"II*\0", b"MM\0*")):
@@ -123,6 +133,8 @@ def list_notes(path: Path) -> list[str]:
             for name, body in _split_webp(data, path)
             if name in (b"EXIF", b"XMP ") and body not in own
         ]
+    if is_heif(data):
+        return [kind for kind in list_item_kinds(data) if kind not in _HEIF_OWN]
     return []
 
 
@@ -132,6 +144,10 @@ def verify_picture(path: Path, width: int, height: int) -> None:
     import numpy as np
 
     data = path.read_bytes()
+    if is_heif(data):
+        frame = decode_heif(parse_heif(data, path.name), path.name)[0]
+        _check_size(path, (frame.width, frame.height), (width, height))
+        return
     if data.startswith((b"II*\0", b"MM\0*")):
         # OpenCV rotates TIFF pictures even with IMREAD_IGNORE_ORIENTATION (seen in 4.11 and 4.14).
         data = _set_tags(data, {_TIFF_ORIENTATION: (_SHORT, 1, _pack_short(data, 1))})
@@ -142,9 +158,13 @@ def verify_picture(path: Path, width: int, height: int) -> None:
         image = None
     if image is None:
         raise FaceBlurError(f"{path.name} failed its check: it cannot be read.")
-    if image.shape[:2] != (height, width):
+    _check_size(path, (image.shape[1], image.shape[0]), (width, height))
+
+
+def _check_size(path: Path, size: tuple[int, int], wanted: tuple[int, int]) -> None:
+    if size != wanted:
         raise FaceBlurError(
-            f"{path.name} failed its check: {image.shape[1]} x {image.shape[0]} pixels instead of {width} x {height}."
+            f"{path.name} failed its check: {size[0]} x {size[1]} pixels instead of {wanted[0]} x {wanted[1]}."
         )
 
 

@@ -20,9 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.types import FaceBlurError
-from ..sources.image import decode_picture, decode_unchanged, has_second_page
+from ..sources.heif import HeifPicture, decode_heif, is_heif, parse_heif
+from ..sources.image import check_size, decode_picture, decode_unchanged, has_second_page
 from .colors import CodeSpace
 from .formats import PlanarFormat, choose_planar, list_planes, parse_planar, rearrange
+from .heif import add_alpha, encode_heif
 from .jpeg import encode_jpeg, parse_jpeg
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -67,7 +69,7 @@ class StoredPicture:
     """A picture as its file stores it."""
 
     kind: str
-    """A key of `_DECODERS`."""
+    """A key of `_DECODERS`, or HEIC or AVIF."""
     data: bytes
     """The file."""
     frame: Any
@@ -76,13 +78,18 @@ class StoredPicture:
     """Sentences on what the output will not keep."""
     is_multiplied: bool = False
     """Whether the colours have been multiplied by alpha, although the file may store them otherwise."""
+    heif: HeifPicture | None = None
+    place: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Of HEIC and AVIF: left, top, width and height of the part of the frame that is shown."""
 
 
 def read_picture(data: bytes, name: str) -> StoredPicture:
     """Decode a file's bytes. Raises FaceBlurError, beginning with `name`, for a format that cannot be kept."""
+    if is_heif(data):
+        return _read_heif(data, name)
     kind = _find_kind(data)
     if kind is None:
-        raise FaceBlurError(f"{name}: this is not a JPEG, PNG, TIFF, WebP or BMP picture")
+        raise FaceBlurError(f"{name}: this is not a JPEG, PNG, TIFF, WebP, BMP, HEIC or AVIF picture")
     shown, _ = decode_picture(data, name)
     others = _list_other_pictures(kind, data)
     if _is_cmyk(kind, data):
@@ -101,6 +108,17 @@ def read_picture(data: bytes, name: str) -> StoredPicture:
     return StoredPicture(kind, data, _to_frame(array), notes + others, is_multiplied)
 
 
+def _read_heif(data: bytes, name: str) -> StoredPicture:
+    check_size(data, name)
+    picture = parse_heif(data, name)
+    frame, alpha, place = decode_heif(picture, name)
+    notes = []
+    if picture.left_out:
+        notes.append(f"Not written: {', '.join(picture.left_out)}.")
+    frame = frame if alpha is None else add_alpha(frame, alpha)
+    return StoredPicture(picture.kind, data, frame, notes, heif=picture, place=place)
+
+
 def write_picture(stored: StoredPicture, painted: Any, path: Path) -> list[str]:
     """Write a picture in the format of `stored`, with the samples of `painted`, a frame in the planar format of
     `stored.frame`. Returns sentences on what was lost. Raises FaceBlurError if it cannot be written.
@@ -111,9 +129,13 @@ def write_picture(stored: StoredPicture, painted: Any, path: Path) -> list[str]:
     import cv2
 
     planar = choose_planar(painted.format.name)
-    is_lossy = stored.kind == "JPEG" or planar.kind == "yuv"
+    is_lossy = stored.kind == "JPEG" or stored.heif is not None or planar.kind == "yuv"
     writers = {"JPEG": _write_jpeg, "PNG": _write_png, "TIFF": _write_tiff, "WebP": _write_webp, "BMP": _write_bmp}
     try:
+        if stored.heif is not None:
+            data, notes = encode_heif(stored.heif, painted, stored.place, planar)
+            path.write_bytes(data)
+            return notes
         data = writers[stored.kind](stored, painted, planar)
         path.write_bytes(data)
     except (av.error.FFmpegError, cv2.error, OSError) as error:

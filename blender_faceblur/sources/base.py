@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Literal
 
 from ..core.types import FaceBlurError, Picture, SourceInfo
+from .heif import ANIMATED_BRANDS, is_heif
 
 
 class FrameSource(ABC):
@@ -153,6 +154,8 @@ def sniff(head: bytes, name: str) -> Literal["image", "movie"]:
     for start, form in refused.items():
         if head.startswith(start):
             raise FaceBlurError(f"{name}: {form} pictures are not supported; convert it to PNG, TIFF or JPEG")
-    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis", b"hevc"):
-        raise FaceBlurError(f"{name}: HEIC and AVIF pictures are not supported; convert it to PNG, TIFF or JPEG")
+    if is_heif(head):
+        return "image"
+    if head[4:8] == b"ftyp" and head[8:12] in ANIMATED_BRANDS:
+        raise FaceBlurError(f"{name}: animated HEIC and AVIF pictures are not supported; convert it to a film")
     return "movie"

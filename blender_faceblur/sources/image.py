@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from ..core.types import FaceBlurError, Picture, SourceInfo
 from .base import FrameSource, check_regular, fingerprint
+from .heif import decode_heif, is_heif, parse_heif
+from .movie import PQ, make_pq_table
 
 _ORIENTATION = 0x0112
 _UPRIGHT_TURNS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
@@ -60,9 +62,13 @@ class ImageSource(FrameSource):
             frame_count=1,
             frame_rate=Fraction(25),
             fingerprint=fingerprint(path),
-            warnings=tuple(list_losses(data, path.name)),
+            warnings=() if is_heif(data) else tuple(list_losses(data, path.name)),
         )
         self.blender_losses = self.info.warnings
+        if is_heif(data):
+            self.blender_problem = (
+                f"{path.name}: Blender does not show HEIC and AVIF pictures; convert it to PNG or JPEG"
+            )
 
     def frames(
         self, start: int = 0, stop: int | None = None, size: tuple[int, int] | None = None, grey: bool = False
@@ -90,23 +96,41 @@ def read_data(path: Path) -> bytes:
 def decode_picture(data: bytes, name: str) -> tuple[Picture, int]:
     """The picture that Blender shows for a file's bytes, and its `FrameSource.upright_turn`.
 
+    Of HEIC and AVIF, which Blender does not show, the stored one, in which PQ is converted as in films.
+
     Raises FaceBlurError, beginning with `name`, if Blender would show nothing, or only part of it. A picture that
     claims too many pixels is refused before it is decoded: a small file can ask for any amount of memory and time.
     """
     import cv2
 
-    size = read_size(data)
-    if size is not None and (size[0] * size[1] > _MOST_PIXELS or max(size) > _MOST_SIDE):
-        raise FaceBlurError(
-            f"{name}: the picture is too large ({size[0]} x {size[1]}); at most "
-            f"{_MOST_PIXELS / 1e6:.0f} million pixels are possible, and {_MOST_SIDE} on a side"
-        )
+    check_size(data, name)
+    if is_heif(data):
+        return _decode_heif(data, name)
     if _is_animated(data):
         raise FaceBlurError(f"{name}: Blender shows only one frame of an animated picture; convert it to a film")
     # Colours of transparent pixels are analysed too: not every output hides them.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     tag = parse_orientation(data)
     return _decode(_remove_rotation(data), flags, name), 0 if tag is None else _UPRIGHT_TURNS.get(tag[2], 0)
+
+
+def check_size(data: bytes, name: str) -> None:
+    """Raise FaceBlurError, beginning with `name`, if a picture's header claims too many pixels."""
+    size = read_size(data)
+    if size is not None and (size[0] * size[1] > _MOST_PIXELS or max(size) > _MOST_SIDE):
+        raise FaceBlurError(
+            f"{name}: the picture is too large ({size[0]} x {size[1]}); at most "
+            f"{_MOST_PIXELS / 1e6:.0f} million pixels are possible, and {_MOST_SIDE} on a side"
+        )
+
+
+def _decode_heif(data: bytes, name: str) -> tuple[Picture, int]:
+    parsed = parse_heif(data, name)
+    frame = decode_heif(parsed, name)[0]
+    picture: Any = frame.to_ndarray(format="bgr24")
+    if int(frame.color_trc) == PQ:
+        picture = make_pq_table()[picture]
+    return cast(Picture, picture), parsed.upright_turn
 
 
 def decode_unchanged(data: bytes, name: str) -> NDArray[Any]:
@@ -181,6 +205,8 @@ def read_size(data: bytes) -> tuple[int, int] | None:
             return abs(width), abs(height)
         if data.startswith((b"II", b"MM")):
             return _read_tiff_size(data)
+        if is_heif(data):
+            return _read_heif_size(data)
         if data[8:16] == b"WEBPVP8X":
             return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
     except struct.error:
@@ -217,6 +243,14 @@ def _read_tiff_size(data: bytes) -> tuple[int, int] | None:
         if tag in (_TIFF_WIDTH, _TIFF_HEIGHT):
             sizes[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, directory + 10 + 12 * entry)[0]
     return (sizes[_TIFF_WIDTH], sizes[_TIFF_HEIGHT]) if len(sizes) == 2 else None
+
+
+def _read_heif_size(data: bytes) -> tuple[int, int] | None:
+    try:
+        parsed = parse_heif(data, "")
+    except FaceBlurError:
+        return None
+    return parsed.width, parsed.height
 
 
 def list_losses(data: bytes, name: str, keeps_tag: bool = True) -> list[str]:
@@ -291,6 +325,9 @@ def parse_orientation(data: bytes) -> tuple[int, str, int] | None:
 
     TIFF 6.0 section 2 describes the directory, which EXIF embeds in JPEG (APP1), PNG (eXIf) and WebP (EXIF).
     """
+    if is_heif(data):
+        # Only its own boxes turn such a picture, and they are part of it.
+        return None
     if data.startswith((b"II", b"MM")):
         base = 0
     elif data.startswith(b"\xff\xd8"):

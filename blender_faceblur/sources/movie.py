@@ -56,7 +56,7 @@ wrong. Raising it accepts longer pauses, and wastes more time on damaged files."
 _HIGHEST_RATE = 1000
 """Blender assigns 90000 frames a second to a transport stream of variable rate, which cannot be edited."""
 
-_PQ, _HLG = 16, 18
+PQ, _HLG = 16, 18
 _BT2020, _P3_DCI, _P3_DISPLAY = 9, 11, 12
 _ALPHA_LOST = "transparency is not kept in an H.264 film"
 _AREA = 0x20
@@ -681,8 +681,8 @@ class _Converter:
             frame, self._size[0], self._size[1], self._layout, interpolation=self._flags, threads=1
         )
         picture: Any = scaled.to_ndarray()
-        if int(frame.color_trc) == _PQ and picture.ndim == 3:
-            picture = _make_pq_table()[picture]
+        if int(frame.color_trc) == PQ and picture.ndim == 3:
+            picture = make_pq_table()[picture]
         if self._turn is not None:
             picture = self._rotate(picture, self._turn)
         return cast(Picture, picture)
@@ -746,8 +746,8 @@ def _list_losses(frame: av.VideoFrame, rotation: int) -> list[str]:
     warnings = []
     form = frame.format
     bits = max(component.bits for component in form.components)
-    if int(frame.color_trc) in (_PQ, _HLG):
-        curve = "PQ" if int(frame.color_trc) == _PQ else "HLG"
+    if int(frame.color_trc) in (PQ, _HLG):
+        curve = "PQ" if int(frame.color_trc) == PQ else "HLG"
         warnings.append(f"HDR ({curve}): brightness beyond the standard range is not kept in an 8-bit H.264 film")
     if int(frame.color_primaries) in (_BT2020, _P3_DCI, _P3_DISPLAY):
         warnings.append("wide-gamut colours: colours outside BT.709 are not kept in an 8-bit H.264 film")
@@ -779,7 +779,7 @@ def _format_rate(rate: Fraction) -> str:
     return f"{float(rate):.3f}".rstrip("0").rstrip(".")
 
 
-def _make_pq_table() -> NDArray[np.uint8]:
+def make_pq_table() -> NDArray[np.uint8]:
     """From 8-bit PQ code values (SMPTE ST 2084) to sRGB with white at 203 cd/m2, brighter values clipped.
 
     PQ's own values are too flat for a detector. (ITU-R BT.2408 gives 203 cd/m2 for white.)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..core.types import FaceBlurError, Picture, SourceInfo
 from .base import FrameSource, Sampling, sample_file, sniff
+from .heif import is_heif
 from .image import decode_picture, list_losses, read_data, scale_picture
 
 _PICTURE = Sampling(whole_bytes=64 << 10, end_bytes=16 << 10, sample_bytes=4 << 10, samples=6)
@@ -48,6 +49,7 @@ class SequenceSource(FrameSource):
         self._files = list(files)
         identity = fingerprint_files(folder, files)
         data = read_data(folder / files[0])
+        _check_shown(data, files[0])
         first, self.upright_turn = decode_picture(data, files[0])
         self._size = (first.shape[1], first.shape[0])
         self.info = SourceInfo(
@@ -74,7 +76,9 @@ class SequenceSource(FrameSource):
             yield source_frame, picture
 
     def _read(self, name: str) -> Picture:
-        picture, turn = decode_picture(read_data(self._folder / name), name)
+        data = read_data(self._folder / name)
+        _check_shown(data, name)
+        picture, turn = decode_picture(data, name)
         first = self._files[0]
         if (picture.shape[1], picture.shape[0]) != self._size:
             raise FaceBlurError(
@@ -88,6 +92,11 @@ class SequenceSource(FrameSource):
                 "rotate the pictures or use separate strips"
             )
         return picture
+
+
+def _check_shown(data: bytes, name: str) -> None:
+    if is_heif(data):
+        raise FaceBlurError(f"{name}: Blender does not show HEIC and AVIF pictures; convert it to PNG or JPEG")
 
 
 def check_names(files: Sequence[str]) -> None:

@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "detectors": {"core", "core/detection", "files"},
     "recognition": {"core", "detectors"},
     "weights": {"core", "core/detection", "files"},
-    "delivery": {"core"},
+    "delivery": {"core", "sources"},
     "painting": {"core", "core/cover", "sources", "delivery"},
     "worker": {
         "core",

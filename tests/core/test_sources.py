@@ -236,7 +236,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "raw.h264": (lambda path: write_film(path, range(5)), "no length"),
     "cut.jpg": (lambda path: path.write_bytes(b"\xff\xd8\xff\xe0" + bytes(50)), "damaged"),
     "deep.exr": (lambda path: path.write_bytes(b"\x76\x2f\x31\x01" + bytes(90)), "OpenEXR"),
-    "phone.heic": (lambda path: path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(90)), "HEIC"),
+    "phone.heic": (lambda path: path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(90)), "damaged"),
     "animated.webp": (lambda path: path.write_bytes(b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\x02" + bytes(90)), "animated"),
 }
 
