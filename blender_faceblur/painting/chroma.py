@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read where an H.265 film's chroma samples lie, which PyAV does not tell, from its sequence parameter set."""
+"""Read where a film's chroma samples lie, which PyAV does not tell, from the header of its codec: H.264, H.265, AV1."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from collections.abc import Iterator
 
 _SPS = 33
 """The NAL unit type of a sequence parameter set (ITU-T H.265, table 7-1)."""
-
+_SPS_H264 = 7
+"""The same in H.264 (ITU-T H.264, table 7-1)."""
+_PROFILES_WITH_CHROMA = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244})
+"""H.264's profiles whose parameter set names the chroma format (7.3.2.1.1)."""
+_AV1_PLACES = (0, 1, 3, 0)
+"""AV1's chroma_sample_position: unknown, left, top left (AV1 specification, 6.4.2)."""
 
 _PLACES = 6
 """Left, centre, top left, top, bottom left, bottom."""
@@ -35,14 +40,31 @@ class _Bits:
             zeros += 1
         return (1 << zeros) - 1 + self.read(zeros)
 
+    def read_se(self) -> int:
+        """A signed Exp-Golomb number (9.1.1)."""
+        number = self.read_ue()
+        return (number + 1) // 2 if number % 2 else -(number // 2)
+
     def skip_ue(self, count: int) -> None:
         for _ in range(count):
             self.read_ue()
 
 
-def read_chroma_location(extradata: bytes) -> int:
-    """FFmpeg's number of the chroma location (AVChromaLocation) in an H.265 stream's header; 0 if it names none."""
+def read_chroma_location(extradata: bytes, codec: str) -> int:
+    """FFmpeg's number of the chroma location (AVChromaLocation) in a stream's header; 0 if it names none.
+
+    `codec` is FFmpeg's name. Codecs other than H.264, H.265 and AV1 name none.
+    """
     try:
+        if codec == "av1":
+            # In the box av1C, which Matroska has too (AV1 in ISOBMFF, 2.3).
+            return _AV1_PLACES[extradata[2] & 3] if extradata[0] == 0x81 else 0
+        if codec == "h264":
+            units = list(_list_units_h264(extradata))
+            unit = next((unit for unit in units if unit[0] & 31 == _SPS_H264), None)
+            return 0 if unit is None else _read_set_h264(_Bits(unit[1:]))
+        if codec != "hevc":
+            return 0
         unit = next((unit for unit in _list_units(extradata) if unit[0] >> 1 & 63 == _SPS), None)
         return 0 if unit is None else _read_set(_Bits(unit[2:]))
     except (ValueError, IndexError):
@@ -61,6 +83,61 @@ def _list_units(extradata: bytes) -> Iterator[bytes]:
             size = int.from_bytes(extradata[at : at + 2], "big")
             yield extradata[at + 2 : at + 2 + size]
             at += 2 + size
+
+
+def _list_units_h264(extradata: bytes) -> Iterator[bytes]:
+    """The NAL units of a header: in an MP4's box (ISO/IEC 14496-15, 5.3.3.1), or after start codes."""
+    if extradata[:1] != b"\1":
+        yield from filter(None, re.split(rb"\x00\x00\x00?\x01", extradata))
+        return
+    at = 6
+    for _ in range(extradata[5] & 31):
+        size = int.from_bytes(extradata[at : at + 2], "big")
+        yield extradata[at + 2 : at + 2 + size]
+        at += 2 + size
+
+
+def _read_set_h264(bits: _Bits) -> int:
+    """ITU-T H.264, 7.3.2.1.1."""
+    profile = bits.read(8)
+    bits.read(16)
+    bits.read_ue()
+    if profile in _PROFILES_WITH_CHROMA:
+        chroma = bits.read_ue()
+        if chroma == 3:
+            bits.read(1)
+        bits.skip_ue(2)
+        bits.read(1)
+        if bits.read(1):
+            for number in range(12 if chroma == 3 else 8):
+                if bits.read(1):
+                    _skip_scaling_list(bits, 16 if number < 6 else 64)
+    bits.read_ue()
+    order = bits.read_ue()
+    if order == 0:
+        bits.read_ue()
+    elif order == 1:
+        bits.read(1)
+        bits.skip_ue(2)
+        bits.skip_ue(bits.read_ue())
+    bits.read_ue()
+    bits.read(1)
+    bits.skip_ue(2)
+    if not bits.read(1):
+        bits.read(1)
+    bits.read(1)
+    if bits.read(1):
+        bits.skip_ue(4)
+    return _read_vui(bits)
+
+
+def _skip_scaling_list(bits: _Bits, size: int) -> None:
+    """ITU-T H.264, 7.3.2.1.1.1: a list ends early where a scale is 0."""
+    scale = 8
+    for _ in range(size):
+        scale = (scale + bits.read_se()) % 256
+        if not scale:
+            return
 
 
 def _read_set(bits: _Bits) -> int:

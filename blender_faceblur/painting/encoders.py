@@ -66,6 +66,9 @@ _HARDWARE_QUALITIES = {"high": 18, "medium": 22, "low": 26}
 _CHROMA_LOCATIONS = {1: 0, 2: 1, 3: 2, 4: 3, 5: 4, 6: 5}
 """AVChromaLocation and the values of H.264's and H.265's chroma_sample_loc_type."""
 
+_AV1_LOCATIONS = {1: "left", 3: "topleft"}
+"""AVChromaLocation and SVT-AV1's words."""
+
 _TOP_FIRST = (2, 4)
 _INTERLACING = ("libx264", "libx264rgb", "prores_ks", "ffv1")
 """Encoders that mark interlaced pictures as such."""
@@ -76,8 +79,8 @@ _MASTERING = ("libx264", "libx264rgb", "libx265", "libsvtav1")
 _OPAQUE = ("libx265", "libvpx-vp9")
 """Encoders whose transparency is lost: it is a layer of its own in H.265, and lies beside the pictures in VP9."""
 
-_LOCATING = ("libx264", "libx265")
-"""Encoders that write the chroma location."""
+_LOCATING = {"libx264": range(1, 7), "libx265": range(1, 7), "libsvtav1": (1, 3)}
+"""Encoders that write the chroma location, and the AVChromaLocations that they can write."""
 
 CAPTIONING = ("libx264", "libx264rgb", "libx265")
 """Encoders that write the closed captions of the pictures (CEA-708)."""
@@ -190,7 +193,7 @@ def list_unwritten(choice: EncoderChoice, look: StreamLook) -> list[str]:
     if choice.encoder not in _MASTERING and (look.mastering is not None or look.light is not None):
         unwritten.append("the brightness of the HDR mastering display")
     # Players take the place on the left for granted.
-    if choice.encoder not in _LOCATING and look.chroma_location > 1:
+    if look.chroma_location > 1 and look.chroma_location not in _LOCATING.get(choice.encoder, ()):
         unwritten.append("the place of the colour samples")
     return unwritten
 
@@ -318,6 +321,8 @@ def _choose_svt_options(quality: str, look: StreamLook) -> dict[str, str]:
         params.append(f"mastering-display={_format_mastering_as_numbers(look.mastering)}")
     if look.light is not None:
         params.append(f"content-light={look.light[0]},{look.light[1]}")
+    if look.chroma_location in _AV1_LOCATIONS:
+        params.append(f"chroma-sample-position={_AV1_LOCATIONS[look.chroma_location]}")
     options = {"crf": str(_AV1_RATE_FACTORS[quality]), "preset": "9"}
     return options | ({"svtav1-params": ":".join(params)} if params else {})
 

@@ -405,7 +405,7 @@ def read_stream(path: Path, source: MovieSource) -> FilmStream:
         field_order = int(context.field_order)
         codec = str(context.codec.canonical_name)
         header = (context.color_range, context.colorspace, context.color_primaries, context.color_trc)
-        chroma_location = read_chroma_location(bytes(context.extradata or b"")) if codec == "hevc" else 0
+        chroma_location = read_chroma_location(bytes(context.extradata or b""), codec)
         aspect = Fraction(stream.sample_aspect_ratio or 1)
         hides_alpha = stream.metadata.get("alpha_mode") == "1" and not planar.has_alpha
     if first.interlaced_frame and field_order <= 1:

@@ -22,7 +22,7 @@ from .formats import PlanarFormat, choose_planar, list_planes
 
 _Property = tuple[bytes, bytes, bool]
 
-_HEVC_RATE_FACTOR = "12"
+_HEVC_RATE_FACTOR = "18"
 _AV1_RATE_FACTOR = "10"
 """docs/rendering.md has the similarity and the sizes that these give."""
 

@@ -53,9 +53,9 @@ _TIFF_METHODS = {1: "raw", 5: "lzw", 32773: "packbits"}
 _BMP_MASKS = 3
 """BI_BITFIELDS: the header says which bits belong to which channel."""
 
-_WEBP_QUALITY = 97
-"""Of lossy pictures, 0 to 100, since a file does not say with which quality it was made. At this one a second
-compression is not visible."""
+_WEBP_QUALITY = 90
+"""Of lossy pictures, 0 to 100, since a file does not say with which quality it was made. Raising it makes pictures
+larger than they were; lowering it shows that they were compressed twice (docs/rendering.md)."""
 
 _CELL = 8
 """Side, in pixels, of the areas whose means are compared to find out whether two decoders agree."""

@@ -206,7 +206,7 @@ def read_properties(path: Path) -> Properties:
         stream: Any = container.streams.video[0]
         context = stream.codec_context
         header = (context.color_range, context.colorspace, context.color_primaries, context.color_trc)
-        location = read_chroma_location(bytes(context.extradata or b"")) if context.name == "hevc" else 0
+        location = read_chroma_location(bytes(context.extradata or b""), context.codec.canonical_name)
         frame = read_pictures(path)[0][1]
         names = {data.type.name for data in frame.side_data}
         hdr = tuple(bytes(frame.side_data[key]) for key in _HDR if key in names)
