@@ -442,8 +442,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="build.py bench hostile", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--faults", action="store_true", help="let things go wrong while the command runs, instead")
     options = parser.parse_args(arguments)
     os.environ.setdefault("SVT_LOG", "1")
+    if options.faults:
+        from .faults import main as break_runs
+
+        return break_runs(options.seed, options.minutes)
     outcomes, faults = run(list_cases(options.seed), options.minutes)
     print_table(outcomes)
     print(f"{sum(outcomes.values())} files, {len(faults)} with faults, {os.cpu_count()} cores, {sys.platform}")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from ..delivery.record import parse_frames, read_film_record
 from ..delivery.verify import Expected, verify_film
 from ..exchange.boxes import add_boxes, read_boxes
 from ..exchange.tables import write_tracks
-from ..files.workplace import Workplace, place_file
+from ..files.workplace import Workplace, hold_folder, place_file
 from ..reporting.progress import Outcome, Reporter
 from ..reporting.report import ReportSubject, collect_report, draw_faces, list_findings, write_report
 from ..sources import MovieSource, SourceGuard, open_source
@@ -71,7 +72,7 @@ def run_batch(
 
     A file with its final name is always complete, and an existing file is replaced only with `overwrite`.
     """
-    stages = Stages(analyse or run_resumable_analysis, render, verify or run_verification, paint)
+    stages = Stages(analyse, render, verify or run_verification, paint)
     outcomes: list[Outcome] = []
     forget_abandoned()
     with Workplace() as workplace:
@@ -91,7 +92,7 @@ def verify_one(job: FilmJob, tracks: Path, settings: BatchSettings, reporter: Re
         batch = Batch(
             settings,
             reporter,
-            Stages(run_resumable_analysis, run_blender_job, run_verification, run_painting),
+            Stages(None, run_blender_job, run_verification, run_painting),
             workplace,
         )
         return Run(job, batch).verify_output(tracks)
@@ -113,6 +114,8 @@ class Run:
     _blender_losses: tuple[str, ...]
     _turn: int
     _start: Fraction | None
+    _storage: Path
+    """The folder that keeps unfinished work for a later run."""
 
     def __init__(self, job: FilmJob, batch: Batch) -> None:
         self.job, self.batch, self.settings, self.reporter = job, batch, batch.settings, batch.reporter
@@ -155,6 +158,11 @@ class Run:
     def _make(self) -> None:
         """All steps of the run, in order."""
         self.prepare()
+        # Two runs of one source would write to the same files.
+        with hold_folder(get_unfinished_path(self.job.source), self.folder / "unfinished") as self._storage:
+            self._make_prepared()
+
+    def _make_prepared(self) -> None:
         if (
             self.settings.resume
             and self.settings.delivers
@@ -248,7 +256,7 @@ class Run:
             for place, disk in ((self.part, output.parent), (self.folder, self.folder.parent)):
                 if shutil.disk_usage(place).free < SPARE_BYTES:
                     raise FaceBlurError(f"The disk of {disk} is full. Nothing was written. ({error})") from error
-            forget_after_second_failure(self.job.source)
+            forget_after_second_failure(self._storage)
             raise
         finally:
             if self.settings.delivers:
@@ -277,7 +285,7 @@ class Run:
             self.folder,
             self.part,
             self.project,
-            get_unfinished_path(self.job.source),
+            self._storage,
             self.reporter.show_progress,
             self.warn,
         )
@@ -357,7 +365,7 @@ class Run:
 
     def forget_analysis(self) -> None:
         """Remove the files that would resume the analysis."""
-        shutil.rmtree(get_unfinished_path(self.job.source), ignore_errors=True)
+        shutil.rmtree(self._storage, ignore_errors=True)
 
     def warn(self, text: str) -> None:
         """Report a warning once, and keep it for the report."""
@@ -403,7 +411,8 @@ class Run:
 
     def _search(self, warn: Warn) -> TrackDocument:
         """Analyse the source, and decide who stays visible. The document is written to `tracks`."""
-        settings, on_progress, analyse = self.settings, self.reporter.show_progress, self.batch.stages.analyse
+        settings, on_progress = self.settings, self.reporter.show_progress
+        analyse = self.batch.stages.analyse or partial(run_resumable_analysis, storage=self._storage)
         if settings.people is not None:
             settings.people.begin()
         analyse(self.job.source, self.tracks, settings, on_progress, warn)

@@ -15,7 +15,7 @@ from typing import Any
 from ..core.types import FaceBlurError, Warn
 from ..core.verification.leaks import Verification, from_json
 from ..files.paths import get_unfinished_analyses_folder
-from ..files.workplace import Workplace
+from ..files.workplace import Workplace, holds_work
 from ..worker.client import AnalysisOptions, VerifyOptions, build_request, build_verify_request, finish_job
 from ..worker.protocol import EmbeddingsDone, Message, PaintRequest, TrackEmbedding, Warned
 from .rendering import OnProgress
@@ -43,7 +43,8 @@ Verify = Callable[[Path, Path, Path, BatchSettings, OnProgress, Warn], Verificat
 class Stages:
     """The functions for the long stages of a run. Tests and the export pass their own."""
 
-    analyse: Analyse
+    analyse: Analyse | None
+    """None for an analysis that another run can resume."""
     render: Render
     verify: Verify
     paint: Paint
@@ -119,9 +120,9 @@ def run_verification(
 
 
 def run_resumable_analysis(
-    source: Path, tracks: Path, settings: BatchSettings, on_progress: OnProgress, warn: Warn
+    source: Path, tracks: Path, settings: BatchSettings, on_progress: OnProgress, warn: Warn, storage: Path
 ) -> None:
-    run_analysis(source, tracks, settings, on_progress, warn, get_unfinished_path(source))
+    run_analysis(source, tracks, settings, on_progress, warn, storage)
 
 
 def get_unfinished_path(source: Path) -> Path:
@@ -129,17 +130,16 @@ def get_unfinished_path(source: Path) -> Path:
     return get_unfinished_analyses_folder() / hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:32]
 
 
-def forget_after_second_failure(source: Path) -> None:
-    """Keep a source's unfinished analysis after one failure, and remove it after the second.
+def forget_after_second_failure(folder: Path) -> None:
+    """Keep a source's unfinished analysis in `folder` after one failure, and remove it after the second.
 
     A lack of memory or a crash may be over at the next try, but an input that fails twice would leave its analysis
     behind for good.
     """
-    folder = get_unfinished_path(source)
     failed = folder / "failed"
     if failed.exists():
         shutil.rmtree(folder, ignore_errors=True)
-    elif folder.is_dir():
+    elif holds_work(folder):
         with suppress(OSError):
             failed.touch()
 

@@ -8,8 +8,8 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -89,6 +89,34 @@ class Workplace:
     def remove_part(self, part: Path) -> None:
         _remove(part)
         self._parts.remove(part)
+
+
+@contextmanager
+def hold_folder(folder: Path, otherwise: Path) -> Iterator[Path]:
+    """A folder that outlives this process, for this process alone; `otherwise` while another one holds it, or where it
+    cannot be created. It is removed at the end if nothing is in it."""
+    lock = None
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = _take_lock(folder / _LOCK)
+    if lock is None:
+        yield otherwise
+        return
+    try:
+        yield folder
+    finally:
+        lock.close()
+        with suppress(OSError):
+            if [path.name for path in folder.iterdir()] == [_LOCK]:
+                (folder / _LOCK).unlink()
+                folder.rmdir()
+
+
+def holds_work(folder: Path) -> bool:
+    """Whether anything is in a folder of `hold_folder`."""
+    with suppress(OSError):
+        return any(path.name != _LOCK for path in folder.iterdir())
+    return False
 
 
 def remove_leftovers(root: Path) -> int:

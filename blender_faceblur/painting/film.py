@@ -28,6 +28,7 @@ from ..core.cover.effects import EffectSettings
 from ..core.types import FaceBlurError
 from ..delivery.join import PIECE_LEAD_S
 from ..sources.movie import MovieSource
+from ..sources.unchanged import SourceGuard
 from .chroma import read_chroma_location
 from .covers import Moment, Timeline
 from .encoders import (
@@ -171,6 +172,9 @@ class FilmPainter:
         """With `per_frame` the film gets one picture for each frame of the source's strip, at its constant rate: the
         picture that the strip shows there. Otherwise it gets the source's pictures, at their own times."""
         self._source, self._settings, self._timeline = source, settings, timeline
+        self._guard = SourceGuard(path)
+        if self._guard.fingerprint != source.info.fingerprint:
+            raise FaceBlurError(f"{path.name} changed while it was opened. Start again.")
         self._sticker = "" if sticker is None else hashlib.sha256(sticker.tobytes()).hexdigest()
         self._painter = Painter(settings.effect, timeline.largest_face_px, source.turn, sticker)
         self.stream = read_stream(path, source)
@@ -327,6 +331,9 @@ class FilmPainter:
                     note(everything)
                 for packet in stream.encode(None):
                     container.mux(packet)
+            if not self._guard.is_same_file():
+                # A later run would take the piece for one of the source as it was, should that come back.
+                raise FaceBlurError(f"{self._source.info.file_name} changed while it was painted. Start again.")
             piece.note.write_text(json.dumps({"pictures": pictures, "whole": whole}), encoding="utf-8")
             part.replace(piece.path)
         except (av.error.FFmpegError, OSError, ValueError) as error:

@@ -34,6 +34,16 @@ class SourceGuard:
         if not same:
             raise FaceBlurError(f"{self._path.name} changed during {stage}. Start again.")
 
+    def is_same_file(self) -> bool:
+        """Whether the file's status is unchanged: cheap enough for every second of a long work.
+
+        The system sets the time of the last change, so a source that was changed and restored is not the same.
+        """
+        try:
+            return self._read_stamps() == self._stamps
+        except FaceBlurError:
+            return False
+
     def _compute_fingerprint(self) -> str:
         if len(self._files) > 1:
             return fingerprint_files(self._path, self._files)

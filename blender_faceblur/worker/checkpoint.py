@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +29,15 @@ CHECKPOINT = CheckpointSettings()
 class Checkpoint:
     """A file of JSON lines: the parts of the film, each with its range, then frames of any part as they arrive.
 
-    If the file cannot be written, the analysis continues without a checkpoint and cannot be resumed.
+    Frames are written only while `is_source_same` says so: a source that is replaced or cut off yields other pictures,
+    and when it is back, a later run must not take their faces for its own. If the file cannot be written, the analysis
+    continues without a checkpoint and cannot be resumed.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, is_source_same: Callable[[], bool]) -> None:
+        self._path, self._is_source_same = path, is_source_same
         self._stream: IO[str] | None = None
+        self._waiting: list[dict[str, Any]] = []
         self._flushed = 0.0
 
     def read(self) -> list[tuple[Segment, list[Frame]]]:
@@ -79,16 +83,28 @@ class Checkpoint:
         """Store a frame; `part` is the index of its part."""
         if self._stream is None:
             return
+        self._waiting.append({"of": part, "frame": json.loads(to_line(frame))})
+        if time.monotonic() - self._flushed > CHECKPOINT.flush_every_s:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Write the frames that wait. Their pictures are older than the check of the source."""
+        waiting, self._waiting = self._waiting, []
+        self._flushed = time.monotonic()
+        if self._stream is None or not self._is_source_same():
+            self._give_up()
+            return
         try:
-            _write(self._stream, {"of": part, "frame": json.loads(to_line(frame))})
-            if time.monotonic() - self._flushed > CHECKPOINT.flush_every_s:
-                self._stream.flush()
-                self._flushed = time.monotonic()
+            for content in waiting:
+                _write(self._stream, content)
+            self._stream.flush()
         except OSError:
             self._give_up()
 
     def close(self, finished: bool) -> None:
         """Close the file, and delete it if the analysis has finished."""
+        if not finished:
+            self._flush()
         self._give_up()
         if finished:
             with suppress(OSError):

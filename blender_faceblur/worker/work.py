@@ -25,6 +25,7 @@ from ..detectors.base import FaceDetector
 from ..detectors.passes import combine_passes
 from ..detectors.providers import choose_providers, list_available
 from ..files.storage import name_stored, read_stored, store
+from ..sources import SourceGuard
 from .checkpoint import Checkpoint, split_known
 from .embedding import embed_pictures, embed_tracks
 from .ensemble import choose_usable, count_processes, list_used, open_sessions
@@ -147,8 +148,11 @@ class _Analysis:
                 "Faces, number plates and text cannot be detected in one analysis. Run several analyses."
             )
         self._provider = choose_providers(list_available(), request.provider, sys.platform)[0]
+        self._guard = SourceGuard(Path(request.source.path), request.source.files)
         with open_requested(request.source) as source:
             self._info = source.info
+        if self._guard.fingerprint != self._info.fingerprint:
+            raise FaceBlurError(f"{self._info.file_name} changed while it was opened. Start again.")
         self._first, self._stop = _get_span(request, self._info)
         self._models = list_used(self._uses, self._info)
         self._stored = self._name_stored()
@@ -163,10 +167,14 @@ class _Analysis:
             self._send(Warned("This source was analysed before with the same settings; the stored analysis is reused."))
             self._deliver(found)
             return
-        checkpoint = Checkpoint(self._stored.with_suffix(".checkpoint")) if self._stored is not None else None
+        checkpoint = None
+        if self._stored is not None:
+            checkpoint = Checkpoint(self._stored.with_suffix(".checkpoint"), self._guard.is_same_file)
         parts = self._split(checkpoint)
         collector = _Collector(ObservationTable([part for part, _ in parts]), self._send, checkpoint)
         notes = self._detect(parts, collector)
+        # What was stored would be taken for the analysis of the source as it was, should that come back.
+        self._guard.check("the analysis")
         for text in notes:
             self._send(Warned(text))
         self._send(Progress(Stage.LINK, 0, 1, 0.0))

@@ -16,7 +16,7 @@ import pytest
 from blender_faceblur.batch.planning import plan_jobs
 from blender_faceblur.batch.settings import BatchSettings
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.files.workplace import place_file, replace_file
+from blender_faceblur.files.workplace import hold_folder, holds_work, place_file, replace_file
 from tests.core.test_batch import RATE, list_names, private_temp, render, run, write_picture
 from tests.core.test_delivery import write_film
 
@@ -127,3 +127,23 @@ def test_a_name_that_was_reserved_is_free_again_after_a_failure(
     with pytest.raises(FaceBlurError, match="Input/output error"):
         place_file(tmp_path / "part", tmp_path / "final", overwrite=False)
     assert list_names(tmp_path) == []
+
+
+def test_two_runs_of_one_source_do_not_share_unfinished_work(tmp_path: Path) -> None:
+    folder, own = tmp_path / "unfinished" / "a", tmp_path / "own"
+    with hold_folder(folder, own) as first:
+        assert first == folder and not holds_work(folder)
+        with hold_folder(folder, own) as second:
+            assert second == own
+        (folder / "piece").touch()
+        assert holds_work(folder)
+    with hold_folder(folder, own) as again:
+        assert again == folder and holds_work(folder)
+        (folder / "piece").unlink()
+    assert not folder.exists(), "an empty folder stays behind"
+
+
+def test_where_nothing_can_be_kept_a_run_keeps_its_work_to_itself(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with hold_folder(tmp_path / "file" / "a", tmp_path / "own") as folder:
+        assert folder == tmp_path / "own"

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import tracemalloc
 from dataclasses import replace
 from fractions import Fraction
@@ -143,6 +145,23 @@ def test_a_stopped_run_goes_on_with_the_missing_pieces(source: Path, tmp_path: P
     assert (film.pictures, len(film.pieces)) == (30, 3)
     again, progress = paint(source, tmp_path)
     assert (again.pictures, progress) == (30, [])
+
+
+def test_pieces_of_a_changed_source_are_not_kept(source: Path, tmp_path: Path) -> None:
+    """When the source is back, a later run would join pictures of two films, with the faces of one covered."""
+    film = Path(shutil.copy(source, tmp_path / "a.mp4"))
+    folder = tmp_path / "pieces"
+
+    def touch(done: int) -> None:
+        if done == 20:
+            os.utime(film)
+
+    opened = MovieSource(film)
+    timeline = CoverTimeline(build_document(opened.info))
+    painter = FilmPainter(opened, film, timeline, FilmSettings(EffectSettings(color=GREEN)))
+    with pytest.raises(FaceBlurError, match=r"a\.mp4 changed while it was painted"):
+        painter.paint(folder, touch, processors=1)
+    assert len(list(folder.glob("*.nut"))) == 1 and not list(folder.glob("*.part"))
 
 
 def test_a_piece_that_is_not_complete_is_made_again(source: Path, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from blender_faceblur.core.document.tracks_file import read_document
 from blender_faceblur.core.tracking.observations import Segment
 from blender_faceblur.core.types import Evidence, FaceBlurError, Sample, TrackDocument
 from blender_faceblur.files.paths import get_model_path
+from blender_faceblur.sources import SourceGuard
+from blender_faceblur.worker import checkpoint as checkpoint_module
 from blender_faceblur.worker.checkpoint import Checkpoint, split_known
 from blender_faceblur.worker.client import AnalysisOptions, build_request, run_job
 from blender_faceblur.worker.protocol import Frame, Progress, Result, to_line
@@ -22,7 +26,7 @@ def make_frames(start: int, stop: int) -> list[Frame]:
 
 
 def write(path: Path, parts: list[tuple[Segment, list[Frame]]]) -> None:
-    checkpoint = Checkpoint(path)
+    checkpoint = Checkpoint(path, lambda: True)
     checkpoint.begin([(part, []) for part, _ in parts])
     for number, (_, frames) in enumerate(parts):
         for frame in frames:
@@ -38,7 +42,7 @@ def test_analysed_frames_are_restored(tmp_path: Path) -> None:
         (Segment(100, 120), make_frames(95, 100)),
     ]
     write(path, parts)
-    known = Checkpoint(path).read()
+    known = Checkpoint(path, lambda: True).read()
     assert [part for part, _ in known] == [Segment(0, 20), Segment(50, 63)]
     assert known[1][1] == make_frames(45, 63)
     # The second run has another number of processes.
@@ -69,14 +73,38 @@ def test_damage_affects_only_the_lines_after_it(damage: str, tmp_path: Path) -> 
         path.write_text("".join([lines[0], *lines[5:]]), encoding="utf-8")
     elif damage == "box":
         path.write_text("".join(lines[:11]) + lines[11].replace("30.0", "-9.0") + "".join(lines[12:]), encoding="utf-8")
-    known = [(part.stop, len(frames)) for part, frames in Checkpoint(path).read()]
+    known = [(part.stop, len(frames)) for part, frames in Checkpoint(path, lambda: True).read()]
     assert known == {"cut": [(19, 19)], "box": [(10, 10)], "none": [(20, 20)]}.get(damage, [])
 
 
 def test_an_unwritable_checkpoint_does_not_stop_the_analysis(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     write(tmp_path / "file" / "b.checkpoint", [(Segment(0, 50), make_frames(0, 20))])
-    assert Checkpoint(tmp_path / "file" / "b.checkpoint").read() == []
+    assert Checkpoint(tmp_path / "file" / "b.checkpoint", lambda: True).read() == []
+
+
+def test_frames_of_a_changed_source_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have no faces, or another film's. When the source is back, its faces would show."""
+    monkeypatch.setattr(checkpoint_module, "CHECKPOINT", replace(checkpoint_module.CHECKPOINT, flush_every_s=-1.0))
+    source, other, path = tmp_path / "source", tmp_path / "other", tmp_path / "b.checkpoint"
+    source.write_bytes(b"source")
+    other.write_bytes(b"other!")
+    guard = SourceGuard(source)
+    checkpoint = Checkpoint(path, guard.is_same_file)
+    checkpoint.begin([(Segment(0, 50), [])])
+    frames = make_frames(0, 20)
+    for frame in frames[:10]:
+        checkpoint.add(0, frame)
+    stamp = source.stat().st_mtime_ns
+    source.write_bytes(other.read_bytes())
+    for frame in frames[10:15]:
+        checkpoint.add(0, frame)
+    source.write_bytes(b"source")
+    os.utime(source, ns=(stamp, stamp))
+    for frame in frames[15:]:
+        checkpoint.add(0, frame)
+    checkpoint.close(finished=False)
+    assert [len(found) for _, found in Checkpoint(path, lambda: True).read()] == [10]
 
 
 def test_a_stopped_analysis_resumes(tmp_path: Path) -> None:
