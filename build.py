@@ -27,12 +27,13 @@ COMMANDS = {
     "bench": (
         "benchmarks.",
         (
-            "measure: bench speed CLIP, bench encoders CLIP, bench hostile, bench accuracy [FOLDER], "
-            "bench strength FOLDER, bench identity FOLDER, bench plates FOLDER, bench recogniser PACKAGE FOLDER"
+            "measure: bench speed CLIP, bench crowd [FOLDER], bench encoders CLIP, bench hostile, "
+            "bench accuracy [FOLDER], bench strength FOLDER, bench identity FOLDER, bench plates FOLDER, "
+            "bench recogniser PACKAGE FOLDER"
         ),
     ),
 }
-BENCHMARKS = ("accuracy", "encoders", "hostile", "identity", "plates", "recogniser", "speed", "strength")
+BENCHMARKS = ("accuracy", "crowd", "encoders", "hostile", "identity", "plates", "recogniser", "speed", "strength")
 ON_REQUEST = {"ensemble": ("ensemble", "five")}
 """Presets whose weights and packages are fetched only for commands that name them, by one of these names."""
 NEED_BPY = ("test", "lint", "package", "library", "bench strength")
@@ -41,7 +42,7 @@ NEED_BLENDER = ("bench speed",)
 """Commands that use Blender, unless an option skips it: the application if they are given one, or else the package."""
 SKIP_BLENDER = {"--no-blender", "--analysis-only"}
 NEED_TEST_PACKAGES = ("test", "lint")
-NEED_PORTRAIT = ("demo", "bench accuracy")
+NEED_PORTRAIT = ("demo", "bench accuracy", "bench crowd")
 SHORTEST = {"--blender": "--ble", "--save-blend": "--save-b", "--renderer": "--ren"}
 """The options that decide whether Blender is needed -> the shortest beginning by which argparse recognises them."""
 NEED_WEIGHTS = ("blur", "test", "demo", "bench", "package")

@@ -304,7 +304,7 @@ def _compute_window(centre: tuple[float, float], reach: float, width: int, heigh
     return cut(centre[1], height), cut(centre[0], width)
 
 
-def _read_astronaut() -> NDArray[np.uint8]:
+def read_astronaut() -> NDArray[np.uint8]:
     """The picture (512 x 512 x 3, BGR)."""
     import av
 
@@ -321,7 +321,7 @@ def _load_head(face: int, halvings: int) -> tuple[NDArray[np.uint8], NDArray[np.
     """The astronaut (BGR), the matte of the head (0 to 1), and the number of original pixels per reduced pixel."""
     import cv2
 
-    patch = _read_astronaut()
+    patch = read_astronaut()
     if face in STRANGERS:
         patch = _make_stranger(patch, face)
     y, x = np.mgrid[0:512, 0:512] + 0.5

@@ -46,9 +46,19 @@ _STEEP, _FLAT = math.radians(ELLIPSES.leaning_roll_deg), math.radians(ELLIPSES.u
 
 def compute_common_areas(first: Array, second: Array) -> Array:
     """Areas shared by every box of `first` (N x 4) and every box of `second` (M x 4): N x M."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    common: Array = np.prod(np.clip(high - low, 0, None), axis=2)
+    sides = [
+        np.minimum(first[:, None, axis + 2], second[None, :, axis + 2])
+        - np.maximum(first[:, None, axis], second[None, :, axis])
+        for axis in (0, 1)
+    ]
+    common: Array = np.maximum(sides[0], 0) * np.maximum(sides[1], 0)
+    return common
+
+
+def compute_paired_common_areas(first: Array, second: Array) -> Array:
+    """The common area of each box and the one in the same place of the other list: N."""
+    sides = np.minimum(first[:, 2:], second[:, 2:]) - np.maximum(first[:, :2], second[:, :2])
+    common: Array = np.prod(np.maximum(sides, 0), axis=1)
     return common
 
 

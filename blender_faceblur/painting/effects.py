@@ -389,7 +389,7 @@ def _plan_axes(plan: Plan, picture: tuple[int, int], face_px: float, samples_per
     return _plan_axis(plan, picture[0], columns, halvings, False), _plan_axis(plan, picture[1], rows, halvings, True)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=512)  # A crowd has faces of very many sizes.
 def _plan_axis(plan: Plan, length: int, count: int, halvings: int, from_above: bool) -> _Axis:
     axis = plan(length, count, halvings)
     # Blender counts rows from below, which matters where it shifts a picture by half a pixel.
@@ -459,9 +459,9 @@ def _gather(at: NDArray[np.intp], weights: NDArray[np.float64], length: int) -> 
     at = np.clip(at, 0, length - 1)
     first = at.min(axis=1)
     span = int((at.max(axis=1) - first).max()) + 1
-    summed = np.zeros((len(at), span))
-    np.add.at(summed, (np.arange(len(at))[:, None], at - first[:, None]), weights)
-    return _Band(first, summed.astype(np.float32), length)
+    places = at + (np.arange(len(at)) * span - first)[:, None]
+    summed = np.bincount(places.ravel(), np.broadcast_to(weights, at.shape).ravel(), len(at) * span)
+    return _Band(first, summed.reshape(len(at), span).astype(np.float32), length)
 
 
 def _choose_samples(axes: tuple[_Axis, _Axis], parts: Sequence[Box]) -> tuple[slice, slice]:

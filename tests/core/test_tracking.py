@@ -69,6 +69,24 @@ def test_a_face_is_tracked_backwards_from_its_detection() -> None:
         assert observations[frame][0].votes == 0
 
 
+def test_faces_that_begin_together_are_carried_back_together_and_join_what_they_meet() -> None:
+    tracker = Tracker(RATE, 0.5, move_along)
+    step, records = np.array([3.0, 0, 3, 0]), []
+    rows = [np.array([0.0, 90 * row, 0, 90 * row]) for row in range(3)]
+    for frame in range(60):
+        found = [FusedDetection(box_at(frame) + row, 0.9, None, 2) for row in rows if frame >= 20]
+        if frame < 8:
+            # The same face as the first one, twelve frames earlier.
+            found = [FusedDetection(box_at(frame) + rows[0], 0.9, None, 2)]
+        records += tracker.step(frame, found, np.full((4, 4), frame, np.uint8), False, False)
+    records += tracker.finish()
+    shown = {record.source_frame: {o.tracklet: o.box for o in record.observations} for record in records}
+    first, second = (next(n for n, box in shown[20].items() if np.allclose(box, box_at(20) + row)) for row in rows[1:])
+    for frame in range(20):
+        assert np.allclose(shown[frame][first], box_at(20) + rows[1] - (20 - frame) * step)
+        assert np.allclose(shown[frame][second], box_at(20) + rows[2] - (20 - frame) * step)
+
+
 def test_tracking_stops_at_a_cut() -> None:
     before = track_faces(dict.fromkeys(range(10), 0.9), 30, cut=12)
     assert before[11] and not any(before[f] for f in range(12, 30))

@@ -14,10 +14,13 @@ import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import median
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..geometry import Array
 from ..tracking.review_items import make_review_item
 from ..types import (
     Box,
@@ -324,40 +327,60 @@ class _Covers:
     """
 
     def __init__(self, tracks: list[Track], margin: float) -> None:
-        self._tracks, self._margin = [track for track in tracks if track.samples], margin
-        self._starts = np.array([track.samples[0].source_frame for track in self._tracks])
-        self._stops = np.array([track.samples[-1].source_frame + 1 for track in self._tracks])
+        self._tracks, self._margin = tracks, margin
+
+    @cached_property
+    def _numbers(self) -> dict[int, int]:
+        """The number of each track, by its id."""
+        return {id(track): number for number, track in enumerate(self._tracks)}
+
+    @cached_property
+    def _table(self) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
+        """Frames (N, sorted), the tracks' numbers (N), and ellipses with the margin (N x 5) of all covered samples."""
+        frames: list[int] = []
+        owners: list[int] = []
+        ellipses: list[tuple[float, float, float, float, float]] = []
+        for number, track in enumerate(self._tracks):
+            for sample in track.samples:
+                if track.off and any(start <= sample.source_frame < stop for start, stop in track.off):
+                    continue
+                e = sample.ellipse
+                frames.append(sample.source_frame)
+                owners.append(number)
+                ellipses.append((e.cx, e.cy, e.rx, e.ry, e.angle))
+        order = np.argsort(np.array(frames, np.int64), kind="stable")
+        rows = np.array(ellipses, float).reshape(-1, 5) * (1.0, 1.0, self._margin, self._margin, 1.0)
+        return np.array(frames, np.int64)[order], np.array(owners, np.int64)[order], rows[order]
 
     def compute_shown_share(self, places: list[tuple[int, Box]], own: Track) -> float:
         """The largest share (0..1) of the boxes that no cover hides, except those of the track `own`."""
-        frames = [frame for frame, _ in places]
-        near = np.flatnonzero((self._starts <= max(frames)) & (self._stops > min(frames)))
-        others = [self._tracks[index] for index in near if self._tracks[index] is not own]
-        if not others:
-            return 1.0
+        frames, owners, ellipses = self._table
+        number = self._numbers.get(id(own), -1)
         most = 0.0
         for frame, box in places:
-            ellipses = [
-                sample.ellipse.scaled(self._margin)
-                for track in others
-                for sample in _list_samples(track, frame, frame + 1)
-                if not any(start <= frame < stop for start, stop in track.off)
-            ]
-            most = max(most, _compute_outside(box, ellipses))
+            here = slice(*np.searchsorted(frames, (frame, frame + 1)))
+            near = ellipses[here]
+            reach = np.maximum(near[:, 2], near[:, 3])
+            meets = (near[:, 0] - reach < box[2]) & (near[:, 0] + reach > box[0])
+            meets &= (near[:, 1] - reach < box[3]) & (near[:, 1] + reach > box[1])
+            most = max(most, _compute_outside(box, near[meets & (owners[here] != number)]))
             if most == 1.0:
                 break
         return most
 
 
-def _compute_outside(box: Box, ellipses: list[Ellipse]) -> float:
-    """The share (0..1) of a box that lies in no ellipse, on a grid that includes its edges."""
+def _compute_outside(box: Box, ellipses: Array) -> float:
+    """The share (0..1) of a box that lies in no ellipse (N x 5: cx, cy, rx, ry, angle), on a grid that includes its
+    edges."""
+    if not len(ellipses):
+        return 1.0
     points = REVIEW_QUEUE.hiding_points
-    x, y = np.meshgrid(np.linspace(box[0], box[2], points), np.linspace(box[1], box[3], points))
-    outside = np.ones(x.shape, np.bool_)
-    for e in ellipses:
-        cos, sin = math.cos(e.angle), math.sin(e.angle)
-        along, across = (x - e.cx) * cos + (y - e.cy) * sin, (y - e.cy) * cos - (x - e.cx) * sin
-        outside &= (along / e.rx) ** 2 + (across / e.ry) ** 2 > 1
+    x, y = np.linspace(box[0], box[2], points), np.linspace(box[1], box[3], points)[:, None]
+    outside = np.ones((points, points), np.bool_)
+    for cx, cy, rx, ry, angle in ellipses.tolist():
+        cos, sin = math.cos(angle), math.sin(angle)
+        along, across = (x - cx) * cos + (y - cy) * sin, (y - cy) * cos - (x - cx) * sin
+        outside &= (along / rx) ** 2 + (across / ry) ** 2 > 1
     return float(outside.mean())
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from bisect import bisect_right
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..document.naming import name_track
-from ..geometry import Array, compute_areas, compute_centre, compute_overlaps, compute_shares_of_smaller, compute_size
+from ..geometry import Array, compute_areas, compute_centre, compute_paired_common_areas, compute_size
 from ..types import ReviewItem, ReviewReason, Sample, Suppression, SuppressionReason, Track, TrackKind, TrackStatus
 from .appearance import is_similar_appearance
 from .filling import FILLING, fill_trajectory, split_at_gaps
@@ -202,11 +201,15 @@ def _join_segments(trajectories: list[Trajectory]) -> list[Trajectory]:
     inner = [p for p in trajectories if p.owned.all()]
     edge = [p for p in trajectories if not p.owned.all()]
     pairs = []
-    for i, j in itertools.combinations(range(len(edge)), 2):
-        common, one, two = np.intersect1d(edge[i].frames, edge[j].frames, return_indices=True)
+    extents = _Extents(edge)
+    near = [(i, j) for i, one in enumerate(edge) for j in extents.list_meeting(one).tolist() if j > i]
+    for i, j in near:
+        common, one, two = np.intersect1d(edge[i].frames, edge[j].frames, assume_unique=True, return_indices=True)
         if not len(common) or not (edge[i].owned[one] ^ edge[j].owned[two]).any():
             continue
-        overlap = np.diagonal(compute_overlaps(edge[i].boxes[one], edge[j].boxes[two])).mean()
+        both = compute_paired_common_areas(edge[i].boxes[one], edge[j].boxes[two])
+        areas = compute_areas(edge[i].boxes[one]) + compute_areas(edge[j].boxes[two])
+        overlap = (both / (areas - both)).mean()
         if overlap > LINKING.same_face_overlap_share:
             pairs.append((len(common) * float(overlap), i, j))
     # A trajectory between two others may be joined on both sides, but only once on each.
@@ -251,40 +254,65 @@ def _join_fragments(trajectories: list[Trajectory], cuts: list[int], frame_rate:
     and have similar colours.
     """
     soon, latest = (max(2, round(seconds * frame_rate)) for seconds in (LINKING.join_gap_s, LINKING.hidden_s))
-    open_trajectories: list[Trajectory] = []
-    done: list[Trajectory] = []
+    slots: list[Trajectory] = []
+    ends = _Ends(len(trajectories), frame_rate)
     for trajectory in trajectories:
         start = int(trajectory.frames[0])
-        done += [p for p in open_trajectories if start - p.frames[-1] > latest]
-        open_trajectories = [p for p in open_trajectories if start - p.frames[-1] <= latest]
         best: tuple[bool, float, int] | None = None
-        for i, earlier in enumerate(open_trajectories):
-            last = int(earlier.frames[-1])
-            if last >= start or bisect_right(cuts, last) != bisect_right(cuts, start):
+        for i, long, distance in ends.list_near(trajectory, soon, latest):
+            earlier = slots[i]
+            if bisect_right(cuts, int(earlier.frames[-1])) != bisect_right(cuts, start):
                 continue
-            size, new_size = compute_size(earlier.boxes[-1]), compute_size(trajectory.boxes[0])
-            ratio = max(new_size / size, size / new_size)
-            away = np.subtract(compute_centre(trajectory.boxes[0]), compute_centre(earlier.boxes[-1]))
-            long = start - last > soon
-            distance = float(np.hypot(*away)) / size
-            if long:
-                if (
-                    earlier.appearances
-                    and trajectory.appearances
-                    and not is_similar_appearance(earlier.appearances[-1][1], trajectory.appearances[0][1])
-                ):
-                    continue
-                way = _compute_speed(earlier, frame_rate) * (start - last)
-                distance = min(distance, float(np.hypot(*(away - way))) / size)
-            if distance <= (LINKING.hidden_sizes if long else LINKING.join_sizes) and ratio <= (
-                LINKING.hidden_size_ratio if long else LINKING.join_size_ratio
+            if (
+                long
+                and earlier.appearances
+                and trajectory.appearances
+                and not is_similar_appearance(earlier.appearances[-1][1], trajectory.appearances[0][1])
             ):
-                best = min(best or (long, distance, i), (long, distance, i))
+                continue
+            best = min(best or (long, distance, i), (long, distance, i))
         if best is None:
-            open_trajectories.append(trajectory)
+            slots.append(trajectory)
+            ends.put(len(slots) - 1, trajectory)
         else:
-            open_trajectories[best[2]] = open_trajectories[best[2]].join(trajectory)
-    return sorted(done + open_trajectories, key=lambda p: (p.frames[0], p.boxes[0, 0]))
+            slots[best[2]] = slots[best[2]].join(trajectory)
+            ends.put(best[2], slots[best[2]])
+    return sorted(slots, key=lambda p: (p.frames[0], p.boxes[0, 0]))
+
+
+class _Ends:
+    """The ends of up to `count` trajectories, to find those that a new one may continue."""
+
+    def __init__(self, count: int, frame_rate: float) -> None:
+        self._frame_rate, self._count = frame_rate, 0
+        self._last = np.zeros(count, np.int64)
+        self._centres, self._speeds, self._sizes = np.zeros((count, 2)), np.zeros((count, 2)), np.zeros(count)
+
+    def put(self, slot: int, trajectory: Trajectory) -> None:
+        """Keep the end of a trajectory in a slot; slots are filled in order."""
+        self._count = max(self._count, slot + 1)
+        self._last[slot] = trajectory.frames[-1]
+        self._centres[slot] = compute_centre(trajectory.boxes[-1])
+        self._sizes[slot] = compute_size(trajectory.boxes[-1])
+        self._speeds[slot] = _compute_speed(trajectory, self._frame_rate)
+
+    def list_near(self, trajectory: Trajectory, soon: int, latest: int) -> list[tuple[int, bool, float]]:
+        """Slot, whether the gap is longer than `soon`, and distance in sizes, of each end at most `latest` frames
+        before the beginning of a trajectory that it may continue by position and size."""
+        start, size = int(trajectory.frames[0]), compute_size(trajectory.boxes[0])
+        gaps = start - self._last[: self._count]
+        slots = np.flatnonzero((gaps > 0) & (gaps <= latest))
+        gaps, sizes = gaps[slots], self._sizes[slots]
+        away = compute_centre(trajectory.boxes[0]) - self._centres[slots]
+        long = gaps > soon
+        distances = np.hypot(*away.T) / sizes
+        predicted = np.hypot(*(away - self._speeds[slots] * gaps[:, None]).T) / sizes
+        distances = np.where(long, np.minimum(distances, predicted), distances)
+        near = distances <= np.where(long, LINKING.hidden_sizes, LINKING.join_sizes)
+        near &= np.maximum(size / sizes, sizes / size) <= np.where(
+            long, LINKING.hidden_size_ratio, LINKING.join_size_ratio
+        )
+        return list(zip(slots[near].tolist(), long[near].tolist(), distances[near].tolist(), strict=True))
 
 
 def _compute_speed(trajectory: Trajectory, frame_rate: float) -> Array:
@@ -398,17 +426,45 @@ def _drop_contained(
     trajectories: list[tuple[Trajectory, Suppression | None, bool]],
 ) -> list[tuple[Trajectory, Suppression | None, bool]]:
     """Drop trajectories that lie within a covered one in all of their frames; the bools mark suppressed ones."""
-    kept: list[tuple[Trajectory, Suppression | None, bool]] = []
-    for trajectory, reason, is_suppressed in sorted(trajectories, key=lambda p: (p[2], -len(p[0].frames))):
-        for other, _, other_is_suppressed in kept:
-            common, one, two = np.intersect1d(trajectory.frames, other.frames, return_indices=True)
-            if other_is_suppressed or len(common) < len(trajectory.frames):
-                continue
-            share = np.diagonal(compute_shares_of_smaller(trajectory.boxes[one], other.boxes[two]))
-            if (share >= LINKING.contained_share).all() and (
-                compute_areas(trajectory.boxes[one]) <= compute_areas(other.boxes[two])
-            ).all():
-                break
-        else:
-            kept.append((trajectory, reason, is_suppressed))
-    return kept
+    ordered = sorted(trajectories, key=lambda p: (p[2], -len(p[0].frames)))
+    extents = _Extents([trajectory for trajectory, *_ in ordered])
+    kept = np.zeros(len(ordered), np.bool_)
+    for number, (trajectory, _, _) in enumerate(ordered):
+        kept[number] = not any(
+            kept[other] and not ordered[other][2] and _is_contained(trajectory, ordered[other][0])
+            for other in extents.list_meeting(trajectory)
+            if other < number
+        )
+    return [one for one, keep in zip(ordered, kept.tolist(), strict=True) if keep]
+
+
+def _is_contained(trajectory: Trajectory, other: Trajectory) -> bool:
+    """Whether a trajectory lies within another one, which is not smaller, in all of its frames."""
+    if trajectory.frames[0] < other.frames[0] or trajectory.frames[-1] > other.frames[-1]:
+        return False
+    at = np.minimum(np.searchsorted(other.frames, trajectory.frames), len(other.frames) - 1)
+    if (other.frames[at] != trajectory.frames).any():
+        return False
+    areas, other_areas = compute_areas(trajectory.boxes), compute_areas(other.boxes[at])
+    share = compute_paired_common_areas(trajectory.boxes, other.boxes[at]) / np.minimum(areas, other_areas)
+    return bool((share >= LINKING.contained_share).all() and (areas <= other_areas).all())
+
+
+class _Extents:
+    """Where and when trajectories are: whole boxes and frame ranges, to leave out pairs that are far apart."""
+
+    def __init__(self, trajectories: list[Trajectory]) -> None:
+        self._first = np.array([t.frames[0] for t in trajectories])
+        self._last = np.array([t.frames[-1] for t in trajectories])
+        self._low = np.array([t.boxes[:, :2].min(axis=0) for t in trajectories]).reshape(-1, 2)
+        self._high = np.array([t.boxes[:, 2:].max(axis=0) for t in trajectories]).reshape(-1, 2)
+
+    def list_meeting(self, trajectory: Trajectory) -> NDArray[np.intp]:
+        """The indices, ascending, of trajectories that this one may overlap in a common frame; its own included."""
+        low, high = trajectory.boxes[:, :2].min(axis=0), trajectory.boxes[:, 2:].max(axis=0)
+        return np.flatnonzero(
+            (self._first <= trajectory.frames[-1])
+            & (self._last >= trajectory.frames[0])
+            & (self._low < high).all(axis=1)
+            & (self._high > low).all(axis=1)
+        )

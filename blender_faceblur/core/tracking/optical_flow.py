@@ -21,6 +21,15 @@ class OpticalFlowSettings:
     grid_points: int = 6
     """Points along each side of the grid that is laid over a box. Raising it makes the median steadier and takes time
     in proportion to its square. Origin not recorded."""
+    crowd_boxes: int = 40
+    """Boxes in one picture from which `crowd_grid_points` are used, since the time grows with the number of points.
+    Raising it takes more time in crowds. Origin: above what the annotated clips show."""
+    crowd_grid_points: int = 4
+    """Points along each side of the grid in such a picture. Raising it makes the median steadier and takes time in
+    proportion to its square. Origin: the windows around 4 x 4 points already overlap in a face of a crowd."""
+    crowd_least_points: int = 6
+    """`least_points` in such a picture. Raising it gives up small and half-hidden faces sooner. Origin: a larger share
+    of the points than of `least_points`, as a median of fewer is less steady."""
     grid_edge_share: float = 0.1
     """Share of the box that the grid leaves free on each side, where background shows beside the face. Raising it keeps
     out more background and leaves less to track. Origin not recorded."""
@@ -49,58 +58,84 @@ class OpticalFlowSettings:
 OPTICAL_FLOW = OpticalFlowSettings()
 
 
-def _list_grid_points(box: Array, width: int, height: int) -> NDArray[np.float32]:
-    """Points (K x 2) of the grid over the inner part of the box that lie in the picture."""
-    edge = OPTICAL_FLOW.grid_edge_share
-    steps = np.linspace(edge, 1 - edge, OPTICAL_FLOW.grid_points)
-    x = box[0] + steps * (box[2] - box[0])
-    y = box[1] + steps * (box[3] - box[1])
-    points: NDArray[np.float64] = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    inside = (points[:, 0] >= 0) & (points[:, 0] < width) & (points[:, 1] >= 0) & (points[:, 1] < height)
-    return points[inside].astype(np.float32)
-
-
 def track_boxes(before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: list[Array]) -> list[Array | None]:
     """The position in `after` of each box in the grey picture `before`; None if the flow is unreliable.
 
-    Boxes are in pixels of the pictures (both H x W), which may be given in either order of time.
+    Boxes are in pixels of the pictures (both H x W), which may be given in either order of time. OpenCV prepares both
+    pictures again in every call, so all boxes of a picture should be passed together.
     """
     import cv2
 
-    height, width = before.shape
-    grids = [_list_grid_points(box, width, height) for box in boxes]
-    if not any(len(grid) >= OPTICAL_FLOW.least_points for grid in grids):
+    if not boxes:
+        return []
+    places = np.array(boxes, float)
+    side, least = OPTICAL_FLOW.grid_points, OPTICAL_FLOW.least_points
+    if len(boxes) >= OPTICAL_FLOW.crowd_boxes:
+        side, least = OPTICAL_FLOW.crowd_grid_points, OPTICAL_FLOW.crowd_least_points
+    grids, inside = _lay_grids(places, side, (before.shape[1], before.shape[0]))
+    counts = inside.sum(axis=1)
+    if (counts < least).all():
         return [None] * len(boxes)
-    start = np.concatenate(grids)[:, None]
+    start = grids[inside][:, None]
     ends = np.empty_like(start)
     window, levels = (OPTICAL_FLOW.window_px, OPTICAL_FLOW.window_px), OPTICAL_FLOW.pyramid_levels
     there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, start, ends.copy(), winSize=window, maxLevel=levels)
     back, found_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, ends, winSize=window, maxLevel=levels)
     error = np.linalg.norm((back - start)[:, 0], axis=1)
-    good = (found[:, 0] == 1) & (found_back[:, 0] == 1) & (error <= OPTICAL_FLOW.most_error_px)
-    flowed: list[Array | None] = []
-    at = 0
-    for box, grid in zip(boxes, grids, strict=True):
-        part = slice(at, at + len(grid))
-        at += len(grid)
-        old, new = grid[good[part]].astype(float), there[part, 0][good[part]].astype(float)
-        needed = max(OPTICAL_FLOW.least_points, len(grid) // OPTICAL_FLOW.least_points_divisor)
-        flowed.append(_move_box(box, old, new) if len(old) >= needed else None)
-    return flowed
+    good = inside.copy()
+    good[inside] = (found[:, 0] == 1) & (found_back[:, 0] == 1) & (error <= OPTICAL_FLOW.most_error_px)
+    ended = np.zeros_like(grids)
+    ended[inside] = there[:, 0]
+    moved, plausible = _move_boxes(places, grids.astype(float), ended.astype(float), good)
+    needed = np.maximum(least, counts // OPTICAL_FLOW.least_points_divisor)
+    kept = (good.sum(axis=1) >= needed) & plausible
+    return [box if keep else None for box, keep in zip(moved, kept.tolist(), strict=True)]
 
 
-def _move_box(box: Array, old: Array, new: Array) -> Array | None:
-    """The box moved and scaled by the median of its points; None if the change of size is implausible."""
-    shift = np.median(new - old, axis=0)
+def _lay_grids(boxes: Array, side: int, size: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """For each of N boxes the `side` x `side` = K points of a grid over its inner part (N x K x 2), and which of them
+    lie in the picture of `size` (width, height): N x K."""
+    edge = OPTICAL_FLOW.grid_edge_share
+    steps = np.linspace(edge, 1 - edge, side)
+    low, span = boxes[:, None, :2], (boxes[:, 2:] - boxes[:, :2])[:, None]
+    across, down = np.moveaxis(low + steps[:, None] * span, 2, 0)
+    points = np.stack(
+        (np.tile(across, (1, side)), np.repeat(down, side, axis=1)),
+        axis=2,
+    )
+    return points.astype(np.float32), ((points >= 0) & (points < np.array(size))).all(axis=2)
+
+
+def _move_boxes(boxes: Array, old: Array, new: Array, good: NDArray[np.bool_]) -> tuple[Array, NDArray[np.bool_]]:
+    """N boxes moved and scaled by the medians of their good points, and whether the change of size is plausible.
+
+    `old`, `new`: N x K x 2, the points in both pictures; `good`: N x K.
+    """
+    count = good.sum(axis=1)
+    # The good points first, in their order.
+    order = np.argsort(~good, axis=1, kind="stable")
+    rank = np.broadcast_to(np.arange(good.shape[1]), good.shape)
+    known = rank < count[:, None]
+    old, new = (np.take_along_axis(points, order[..., None], axis=1) for points in (old, new))
+    shift = np.stack([_compute_medians((new - old)[..., i], known) for i in (0, 1)], axis=1)
     # Each point is paired with one half the list away: enough pairs across the box for a stable median.
-    other = np.roll(np.arange(len(old)), len(old) // 2)
-    span = np.linalg.norm(old - old[other], axis=1)
-    far = span > 1
-    scale = float(np.median(np.linalg.norm(new - new[other], axis=1)[far] / span[far])) if far.any() else 1.0
+    other = (rank - (count // 2)[:, None]) % np.maximum(count, 1)[:, None]
+    span, new_span = (
+        np.linalg.norm(points - np.take_along_axis(points, other[..., None], axis=1), axis=2) for points in (old, new)
+    )
+    far = known & (span > 1)
+    scale = np.where(far.any(axis=1), _compute_medians(new_span / np.where(far, span, 1.0), far), 1.0)
     most = OPTICAL_FLOW.most_scale_ratio
-    if not 1 / most <= scale <= most:
-        return None
-    centre = (box[:2] + box[2:]) / 2 + shift
-    half = (box[2:] - box[:2]) / 2 * scale
-    moved: Array = np.concatenate([centre - half, centre + half])
-    return moved
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2 + shift
+    half = (boxes[:, 2:] - boxes[:, :2]) / 2 * scale[:, None]
+    return np.concatenate([centre - half, centre + half], axis=1), (scale >= 1 / most) & (scale <= most)
+
+
+def _compute_medians(values: Array, counted: NDArray[np.bool_]) -> Array:
+    """The median of the counted values in each row (N x K); 0 where there are none."""
+    count = counted.sum(axis=1)
+    rows, ordered = np.arange(len(values)), np.sort(np.where(counted, values, np.inf), axis=1)
+    low, high = np.maximum(count - 1, 0) // 2, count // 2
+    high = np.minimum(high, values.shape[1] - 1)
+    medians: Array = np.where(count > 0, (ordered[rows, low] + ordered[rows, high]) / 2, 0.0)
+    return medians

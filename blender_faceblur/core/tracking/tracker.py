@@ -135,7 +135,33 @@ class _Tracklet:
     """False while the tracklet waits, invisible, to be detected again."""
 
     def predict(self) -> Array:
-        return self.box + np.tile(self.drift, 2)
+        return self.box + np.concatenate((self.drift, self.drift))
+
+
+@dataclass(slots=True)
+class _CarriedBack:
+    """A tracklet on its way back; `last` is the position in the ring where it ends."""
+
+    number: int
+    box: Array
+    confidence: float
+    last: int
+
+
+def _place_before(carried: _CarriedBack, box: Array | None, record: FrameRecord) -> bool:
+    """Add a tracklet that is carried back to the record before, unless it meets another one; whether it goes on."""
+    if box is None:
+        return False
+    others = [r for r in record.observations if r.tracklet != carried.number]
+    if others:
+        overlap = compute_overlaps(box[None], np.array([r.box for r in others]))[0]
+        if overlap.max() > TRACKING.same_place_share:
+            record.joins.append((others[int(overlap.argmax())].tracklet, carried.number))
+            return False
+    carried.box = box
+    carried.confidence *= TRACKING.carry_confidence_decay
+    record.observations.append(Observation(carried.number, box, carried.confidence, None, 0))
+    return True
 
 
 def _blend_drift(before: Array, step: Array) -> Array:
@@ -204,7 +230,7 @@ class Tracker:
             places = [c.predict() if (box := flowed[c.number]) is None else box for c in sought]
             for seen in more_passes(places) if more_passes is not None and sought else ():
                 detections = seen
-                if all(self._is_among(detections, place) for place in places):
+                if self._are_among(detections, places):
                     break
         record.is_detected_frame = detections is not None
         detections = detections or []
@@ -217,16 +243,17 @@ class Tracker:
             kept = [(c, b) for c in lost if (b := carried[c.number]) is not None]
             free = self._match(record, detections, [b for _, b in kept], [c for c, _ in kept], free)
             free = self._match_near(record, detections, [c for c in lost if c.last_found != source_frame], free)
+            found_here = np.array([r.box for r in record.observations if r.votes])
             for tracklet in lost:
                 if tracklet.last_found != source_frame:
-                    self._carry_on(tracklet, carried[tracklet.number], record)
+                    self._carry_on(tracklet, carried[tracklet.number], record, found_here)
         for i in free:
             self._begin_tracklet(record, detections[i])
         self._tracklets = [c for c in self._tracklets if self._lives(c, source_frame)]
-        for tracklet in self._tracklets:
-            if not tracklet.proven and self._is_proven(tracklet):
-                tracklet.proven = True
-                self._carry_back(tracklet)
+        proven = [c for c in self._tracklets if not c.proven and self._is_proven(c)]
+        for tracklet in proven:
+            tracklet.proven = True
+        self._carry_back(proven)
         done = []
         while len(self._ring) > self._delay:
             done.append(self._ring.popleft()[1])
@@ -254,10 +281,13 @@ class Tracker:
         way = np.subtract(compute_centre(flowed), tracklet.found_at)
         return bool(np.hypot(*way) > TRACKING.drifted_sizes * compute_size(flowed))
 
-    def _is_among(self, detections: list[FusedDetection], place: Array) -> bool:
-        """Whether a face expected at a place is among the high-confidence detections."""
+    def _are_among(self, detections: list[FusedDetection], places: list[Array]) -> bool:
+        """Whether the faces expected at these places are all among the high-confidence detections."""
         sure = [detection.box for detection in detections if self._is_strong(detection)]
-        return bool(sure) and bool(compute_overlaps(place[None], np.array(sure)).max() >= TRACKING.same_place_share)
+        if not sure:
+            return False
+        overlaps = compute_overlaps(np.array(places), np.array(sure))
+        return bool((overlaps.max(axis=1) >= TRACKING.same_place_share).all())
 
     def _match(
         self,
@@ -273,12 +303,11 @@ class Tracker:
         overlap = compute_overlaps(np.array(places), np.array([detections[i].box for i in free]))
         # Long tracklets win over stray ones at the same place.
         worth = overlap + TRACKING.proven_bonus * np.array([[c.proven] for c in tracklets])
-        worth[overlap < TRACKING.match_overlap_share] = 0
+        # In a crowd most pairs are far apart.
+        rows, columns = np.nonzero(overlap >= TRACKING.match_overlap_share)
+        order = np.argsort(-worth[rows, columns], kind="stable")
         taken = set()
-        for flat in np.argsort(-worth, axis=None, kind="stable"):
-            row, column = divmod(int(flat), len(free))
-            if worth[row, column] <= 0:
-                break
+        for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
             if tracklets[row].last_found == record.source_frame or free[column] in taken:
                 continue
             taken.add(free[column])
@@ -289,18 +318,20 @@ class Tracker:
         self, record: FrameRecord, detections: list[FusedDetection], tracklets: list[_Tracklet], free: list[int]
     ) -> list[int]:
         """Assign free detections of similar size nearby to tracklets that flow also lost; returns those still free."""
+        centres = np.array([compute_centre(detections[i].box) for i in free]).reshape(-1, 2)
+        sizes = np.array([compute_size(detections[i].box) for i in free])
         for tracklet in sorted(tracklets, key=lambda c: -c.detection_count):
-            (x, y), size = compute_centre(tracklet.box), compute_size(tracklet.box)
-            best: tuple[float, int] | None = None
-            for i in free:
-                (hx, hy), detection_size = compute_centre(detections[i].box), compute_size(detections[i].box)
-                distance = float(np.hypot(hx - x, hy - y)) / size
-                ratio = TRACKING.near_size_ratio
-                if distance <= TRACKING.near_sizes and 1 / ratio <= detection_size / size <= ratio:
-                    best = min(best or (distance, i), (distance, i))
-            if best is not None:
-                free = [i for i in free if i != best[1]]
-                self._extend_by_detection(tracklet, detections[best[1]], record)
+            if not free:
+                break
+            size = compute_size(tracklet.box)
+            distances = np.hypot(*(centres - compute_centre(tracklet.box)).T) / size
+            ratio = TRACKING.near_size_ratio
+            near = (distances <= TRACKING.near_sizes) & (1 / ratio <= sizes / size) & (sizes / size <= ratio)
+            if near.any():
+                best = int(np.where(near, distances, np.inf).argmin())
+                self._extend_by_detection(tracklet, detections[free[best]], record)
+                free = free[:best] + free[best + 1 :]
+                centres, sizes = np.delete(centres, best, axis=0), np.delete(sizes, best)
         return free
 
     def _extend_by_detection(self, tracklet: _Tracklet, detection: FusedDetection, record: FrameRecord) -> None:
@@ -331,12 +362,12 @@ class Tracker:
         return detection.confidence >= self._strong_confidence or detection.votes > 1
 
     def _begin_tracklet(self, record: FrameRecord, detection: FusedDetection) -> None:
-        if record.observations:
+        if record.observations and not self._is_strong(detection):
             inside = compute_shares_of_smaller(detection.box[None], np.array([r.box for r in record.observations]))[0]
             smaller = compute_size(detection.box) < max(
                 compute_size(record.observations[int(i)].box) for i in [inside.argmax()]
             )
-            if smaller and inside.max() > TRACKING.duplicate_share and not self._is_strong(detection):
+            if smaller and inside.max() > TRACKING.duplicate_share:
                 return
         tracklet = _Tracklet(
             self._count,
@@ -360,11 +391,10 @@ class Tracker:
             )
         )
 
-    def _carry_on(self, tracklet: _Tracklet, box: Array | None, record: FrameRecord) -> None:
-        found_here = [r.box for r in record.observations if r.votes]
-        same_place = TRACKING.same_place_share
-        covered = bool(found_here) and bool(
-            compute_overlaps(tracklet.box[None], np.array(found_here)).max() > same_place
+    def _carry_on(self, tracklet: _Tracklet, box: Array | None, record: FrameRecord, found_here: Array) -> None:
+        """Carry a tracklet on to `box`, or let it wait; `found_here` (N x 4) are the frame's detected boxes."""
+        covered = bool(len(found_here)) and bool(
+            compute_overlaps(tracklet.box[None], found_here).max() > TRACKING.same_place_share
         )
         if box is None or record.source_frame - tracklet.last_found > self._limit(tracklet) or covered:
             tracklet.carried = False
@@ -392,28 +422,23 @@ class Tracker:
             self._proving_detections if tracklet.strong_count else self._proving_low_confidence_detections
         )
 
-    def _carry_back(self, tracklet: _Tracklet) -> None:
-        """Carry a tracklet back from its first frame until flow fails, a cut comes, or it meets another tracklet."""
+    def _carry_back(self, tracklets: list[_Tracklet]) -> None:
+        """Carry tracklets back from their first frames, each until flow fails, a cut comes, or it meets another one."""
         newest = self._ring[-1][1].source_frame
-        at = len(self._ring) - 1 - (newest - tracklet.first_frame)
-        if at <= 0:
-            return
-        box = next(r.box for r in self._ring[at][1].observations if r.tracklet == tracklet.number)
-        confidence = tracklet.confidence
-        steps = self._backward if tracklet.strong_count > 1 else self._low_confidence_carry
-        for i in range(at, max(0, at - steps), -1):
-            if self._ring[i][1].cut:
-                return
-            flowed = self._flow(self._ring[i][0], self._ring[i - 1][0], [box])[0]
-            if flowed is None:
-                return
-            record = self._ring[i - 1][1]
-            others = [r for r in record.observations if r.tracklet != tracklet.number]
-            if others:
-                overlap = compute_overlaps(flowed[None], np.array([r.box for r in others]))[0]
-                if overlap.max() > TRACKING.same_place_share:
-                    record.joins.append((others[int(overlap.argmax())].tracklet, tracklet.number))
-                    return
-            box = flowed
-            confidence *= TRACKING.carry_confidence_decay
-            record.observations.append(Observation(tracklet.number, box, confidence, None, 0))
+        begun: dict[int, list[_Tracklet]] = {}
+        for tracklet in tracklets:
+            begun.setdefault(len(self._ring) - 1 - (newest - tracklet.first_frame), []).append(tracklet)
+        # All tracklets together, one frame after the other: each frame's pictures are prepared once.
+        carried: list[_CarriedBack] = []
+        for i in range(max(begun, default=0), 0, -1):
+            (picture, record), (earlier, before) = self._ring[i], self._ring[i - 1]
+            for tracklet in begun.get(i, ()):
+                box = next(r.box for r in record.observations if r.tracklet == tracklet.number)
+                steps = self._backward if tracklet.strong_count > 1 else self._low_confidence_carry
+                carried.append(_CarriedBack(tracklet.number, box, tracklet.confidence, max(0, i - steps)))
+            # Tracklets that were proven first are carried first, as others may meet them.
+            carried = [] if record.cut else sorted((c for c in carried if i > c.last), key=lambda c: c.number)
+            if not carried:
+                continue
+            boxes = self._flow(picture, earlier, [c.box for c in carried])
+            carried = [c for c, box in zip(carried, boxes, strict=True) if _place_before(c, box, before)]
