@@ -50,7 +50,7 @@ def find_unused() -> Unused:
         match = _NAME.fullmatch(path.name)
         if match is None or match[1] not in keys or path.is_symlink() or path in shown:
             continue
-        if path.suffix != _PIECES or path.name.removesuffix(_PIECES) not in looks:
+        if path.suffix != _PIECES or path.stem not in looks:
             found.append(path)
     others = [other.name for other in sorted(project.parent.glob("*.blend")) if not other.samefile(project)]
     return Unused(found, sum(_measure(path) for path in found), others if found else [])
