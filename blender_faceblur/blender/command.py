@@ -21,13 +21,14 @@ from ..files.paths import check_models
 from ..reporting.progress import Outcome, Reporter, choose_reporter, count
 from .bake.baking import FOLDER, bake, list_bakeable, list_quicker_baked
 from .bake.baking import apply as apply_bake
+from .bake.orders import ensure_key
 from .common.context import get_sequencer_scene
 from .common.footage import KINDS
 from .common.jobs import Step, run_to_end
 from .common.marks import get_modifier
 from .cover.baked import is_baked
 from .cover.covering import leave_uncovered
-from .cover.strips import sync_mask_strips
+from .cover.strips import get_mask, sync_mask_strips
 from .detection.detect import DetectionSettings, cover_found, detect
 from .guard.checks import check_animation
 from .people.decisions import apply_known
@@ -191,6 +192,10 @@ def _bake_for_render(scene: bpy.types.Scene, reporter: Reporter) -> None:
         f"stay in the folder {FOLDER} for the next render. --renderer blender renders without them."
     )
     try:
+        for strip in strips:
+            ensure_key(get_mask(strip))
+        # With the keys, so that the next render finds the films.
+        _save()
         _bake(scene, [strip.name for strip in strips], reporter)
     except FaceBlurError as error:
         reporter.warn(f"Blender renders the covers, because they cannot be baked: {error}")

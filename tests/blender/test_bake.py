@@ -246,11 +246,16 @@ def _copy(scene: Any) -> None:
     copy.channel, copy.frame_start = 9, -8
 
 
+def _modify(scene: Any) -> None:
+    with borrow_sequencer(scene):
+        get_strip(scene).modifiers.new("Bright", "BRIGHT_CONTRAST").bright = 6
+
+
 def _slow_down(scene: Any) -> None:
     disks.operate(scene, bpy.ops.sequencer.retiming_segment_speed_set, get_strip(scene), speed=50)
 
 
-@pytest.mark.parametrize("edit", [_cut, _move, _trim, _copy, _scale, _crop, _reverse, _slow_down])
+@pytest.mark.parametrize("edit", [_cut, _move, _trim, _copy, _scale, _crop, _modify, _reverse, _slow_down])
 def test_edits_after_the_bake_do_what_they_did_before(edit: Callable[[Any], None], scene: Any, tmp_path: Path) -> None:
     bake_all(scene)
     edit(scene)
@@ -621,9 +626,14 @@ def test_the_command_bakes_before_a_render_only_in_memory(scene: Any, tmp_path: 
     command._bake_and_render(scene, ["disk"], options, reporter)
     assert len(reporter.texts) == 1 and "are baked first, because the render is quicker" in reporter.texts[0]
     assert BAKED in get_strip(scene) and len(list((tmp_path / "out").iterdir())) == disks.FRAMES
+    films = sorted((tmp_path / FOLDER).iterdir())
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "project.blend"))
     scene = bpy.context.scene
     assert get_modifier(get_strip(scene)) is not None
+    command._bake_for_render(scene, reporter)
+    assert BAKED in get_strip(scene) and sorted((tmp_path / FOLDER).iterdir()) == films
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "project.blend"))
+    scene = bpy.context.scene
     options = command.build_strips_parser().parse_args(["--strips", "--bake"])
     command._bake_and_render(scene, ["disk"], options, Reporter())
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "project.blend"))

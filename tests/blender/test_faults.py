@@ -443,12 +443,12 @@ ENDS = {
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="ends processes by signals")
-@pytest.mark.parametrize("extension", ["with", "without"])
+@pytest.mark.parametrize("extension", ["with", "without", "baked"])
 @pytest.mark.parametrize("name", ENDS)
 def test_a_render_that_ends_early_leaves_no_face_behind(
     name: str, extension: str, build: Callable[[], tuple[Any, Any]], tmp_path: Path
 ) -> None:
-    """The test uses a project that would show the face with the extension, and an intact one without it."""
+    """The test uses a project that would show the face with the extension, and an intact or a baked one without it."""
     how = ENDS[name]
     if how == "cancelled" and getattr(bpy.app, "module", False):
         pytest.skip("only the application can be asked to cancel a render without a window")
@@ -457,6 +457,8 @@ def test_a_render_that_ends_early_leaves_no_face_behind(
     scene, strip = build()
     if extension == "with":
         switch_off(scene, strip)
+    if extension == "baked":
+        _bake(scene, tmp_path)
     project, folder, script = tmp_path / "project.blend", tmp_path / "frames", tmp_path / "end_early.py"
     folder.mkdir()
     script.write_text(END_EARLY, encoding="utf-8")

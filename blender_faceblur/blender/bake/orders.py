@@ -87,7 +87,7 @@ def _plan_covered(strip: bpy.types.Strip) -> BakeOrder:
     for fault in check_strip(scene, strip):
         if fault.shows:
             raise FaceBlurError(f"'{strip.name}' would show faces: {fault.text}")
-    _ensure_key(mask)
+    ensure_key(mask)
     return make_order(strip, footage, read_written(strip), mask, modifier.node_group)
 
 
@@ -107,7 +107,7 @@ def plan_baked(strip: bpy.types.Strip) -> BakeOrder | None:
     if known and is_evaluated(record.mask) and evaluate(record.mask, record.frames) == known:
         return None
     source, written = find_source(strip, record)
-    _ensure_key(record.mask)
+    ensure_key(record.mask)
     # The other Blender evaluates the mask, because that would block the window.
     return replace(make_order(strip, source, written, record.mask, record.group), known=known)
 
@@ -137,7 +137,8 @@ def make_order(
     )
 
 
-def _ensure_key(mask: bpy.types.Mask) -> None:
+def ensure_key(mask: bpy.types.Mask) -> None:
+    """Give a mask the key by which its films are found again by later bakes, if it is saved with the project."""
     if KEY not in mask:
         with hold(mask):
             mask[KEY] = secrets.token_hex(8)
