@@ -573,6 +573,9 @@ def test_only_what_no_strip_shows_is_deleted(scene: Any, tmp_path: Path) -> None
     (folder / "a.mp4").write_bytes(b"mine")
     other = folder / f"{'0' * 16}-{'0' * 8}-{'0' * 8}.mp4"
     other.write_bytes(b"another project's")
+    clip = bpy.data.movieclips.load(str(first))
+    assert find_unused().paths == []
+    bpy.data.movieclips.remove(clip)
     unused = find_unused()
     assert [path.name for path in unused.paths] == sorted([first.name, f"{first.name[:25]}.pieces"])
     assert unused.others == [] and unused.size > first.stat().st_size

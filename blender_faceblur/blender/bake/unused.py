@@ -16,7 +16,7 @@ import bpy
 
 from ...core.types import FaceBlurError
 from .baking import FOLDER
-from .orders import KEY, find_film, list_strips, resolve_path
+from .orders import KEY, list_strips, resolve_path
 
 _PIECES = ".pieces"
 _NAME = re.compile(r"([0-9a-f]{16})-[0-9a-f]{8}(-[0-9a-f]{8}(-\d+)?(\.\w+)?|\.pieces)")
@@ -38,7 +38,7 @@ class Unused:
 
 def find_unused() -> Unused:
     """What can be deleted in the folder beside the project: only what was made for masks of this project, and not
-    what a strip or a sound of it shows."""
+    what it refers to."""
     project = Path(bpy.data.filepath).resolve()
     folder = project.parent / FOLDER
     keys = {str(mask[KEY]) for mask in bpy.data.masks if KEY in mask}
@@ -50,7 +50,7 @@ def find_unused() -> Unused:
         match = _NAME.fullmatch(path.name)
         if match is None or match[1] not in keys or path.is_symlink() or path in shown:
             continue
-        if path.suffix != _PIECES or path.stem not in looks:
+        if path.suffix != _PIECES or path.with_suffix("").name not in looks:
             found.append(path)
     others = [other.name for other in sorted(project.parent.glob("*.blend")) if not other.samefile(project)]
     return Unused(found, sum(_measure(path) for path in found), others if found else [])
@@ -69,11 +69,18 @@ def delete_unused(paths: Iterable[Path]) -> None:
 
 
 def _list_shown() -> set[Path]:
-    """The files and folders that strips and sounds of all scenes refer to, absolute."""
-    footage = [find_film(strip) for strip in list_strips() if strip.type in ("MOVIE", "IMAGE")]
-    shown = {one.path.resolve() for one in footage if one is not None}
-    shown |= {path.parent for path in shown}
-    return shown | {resolve_path(sound.filepath).resolve() for sound in bpy.data.sounds if sound.library is None}
+    """All files that this project refers to, and the folders of the pictures of its strips, absolute."""
+    shown: set[Path] = set()
+
+    def visit(owner: bpy.types.ID, path: str, _: object) -> None:
+        shown.add(Path(bpy.path.abspath(path, library=owner.library)).resolve())
+
+    bpy.data.file_path_foreach(visit)
+    for strip in list_strips():
+        if strip.type == "IMAGE":
+            folder = resolve_path(strip.directory).resolve()
+            shown |= {folder, *(folder / element.filename for element in strip.elements)}
+    return shown
 
 
 def _measure(path: Path) -> int:
