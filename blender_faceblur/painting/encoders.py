@@ -138,6 +138,7 @@ class EncoderChoice:
     pixel_format: str
     options: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    is_hardware: bool = False
 
     @property
     def piece_format(self) -> str:
@@ -176,8 +177,10 @@ def choose_encoder(
             notes = _note_codec(codec, own, name, source_codec, own in allowed)
             if look.is_interlaced and encoder not in _INTERLACING:
                 notes += (f"The film is interlaced; {name} keeps its lines, but does not mark it as interlaced.",)
-            choice = EncoderChoice(name, encoder, found, options, notes)
-            if encoder in _SOFTWARE[name] or _opens(choice, look):
+            is_hardware = encoder not in _SOFTWARE[name]
+            notes += _note_hardware(wanted, encoder, is_hardware)
+            choice = EncoderChoice(name, encoder, found, options, notes, is_hardware)
+            if not is_hardware or _opens(choice, look):
                 return choice
     if wanted not in ("cpu", "auto"):
         raise FaceBlurError(f"the encoder {wanted} cannot be opened for this film; use --encoder cpu")
@@ -232,6 +235,12 @@ def _note_codec(codec: str, own: str, name: str, source_codec: str, holds_own: b
     return (f"The film is written as {name}: there is no encoder for its codec, {source_codec}.",)
 
 
+def _note_hardware(wanted: str, encoder: str, is_hardware: bool) -> tuple[str, ...]:
+    if is_hardware:
+        return (f"The film is encoded by the hardware encoder {encoder}.",)
+    return (f"No hardware encoder works here for this film, so {encoder} encodes it.",) if wanted == "auto" else ()
+
+
 def _list_encoders(name: str, wanted: str) -> tuple[str, ...]:
     if wanted == "cpu":
         return _SOFTWARE[name]
@@ -248,7 +257,8 @@ def _find_format(encoder: str, planar: PlanarFormat) -> str | None:
         return None
     try:
         formats = {one.name for one in av.codec.Codec(encoder, "w").video_formats or ()}
-    except av.error.FFmpegError:
+    except (av.codec.codec.UnknownCodecError, av.error.FFmpegError):
+        # Each system has some of the hardware encoders only.
         return None
     plain = re.sub("^yuvj", "yuv", planar.name)
     semi_planar = {"yuv420p": ("nv12",), "yuv420p10le": ("p010le",)}

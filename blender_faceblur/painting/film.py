@@ -157,6 +157,10 @@ class PaintedFilm:
     """Pictures that were painted now, not by an earlier run."""
 
 
+class HardwareEncoderError(FaceBlurError):
+    """A hardware encoder that opened has failed later."""
+
+
 class FilmPainter:
     """Paints one film. Raises FaceBlurError where its pixel format, colours or codec cannot be kept."""
 
@@ -185,20 +189,29 @@ class FilmPainter:
             look = replace(self.stream.look, time_base=self.clock.time_base)
             self.stream = replace(self.stream, look=look, matrix=matrix)
         self.look = self.stream.look
-        self.choice = choose_encoder(
-            self.stream.codec,
-            self.stream.pixel_format,
-            settings.codec,
-            settings.quality,
-            self.look,
-            settings.encoder,
-            *([settings.allowed] if settings.allowed else []),
+        self.choice = self._choose_encoder(settings.encoder)
+
+    def _choose_encoder(self, wanted: str) -> EncoderChoice:
+        settings = self._settings
+        allowed = [settings.allowed] if settings.allowed else []
+        stream = self.stream
+        return choose_encoder(
+            stream.codec, stream.pixel_format, settings.codec, settings.quality, self.look, wanted, *allowed
         )
 
     @property
     def picture_count(self) -> int:
         """About how many pictures are painted in all."""
         return self._source.picture_count if self.clock is None else self._source.info.frame_count
+
+    @property
+    def can_fall_back(self) -> bool:
+        """Whether the encoder is a hardware encoder that nobody has asked for by its name."""
+        return self.choice.is_hardware and self._settings.encoder == "auto"
+
+    def fall_back(self) -> None:
+        """Encode on the processor from now on. The pieces that were made before are then made again."""
+        self.choice = self._choose_encoder("cpu")
 
     def list_losses(self) -> list[str]:
         """Sentences about what the covered film does not keep of its pictures."""
@@ -338,6 +351,10 @@ class FilmPainter:
             part.replace(piece.path)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
+            if self.choice.is_hardware:
+                raise HardwareEncoderError(
+                    f"The hardware encoder {self.choice.encoder} failed: {reason}. Use --encoder cpu."
+                ) from error
             raise FaceBlurError(f"The covered pictures cannot be encoded as {self.choice.codec}: {reason}.") from error
         finally:
             with suppress(OSError):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..painting.film import FilmPainter, PaintedFilm
+from ..painting.film import FilmPainter, HardwareEncoderError, PaintedFilm
 from ..sources import MovieSource
 from .protocol import Progress, Stage, Started, Warned
 
@@ -41,7 +41,17 @@ def paint_pieces(
     for text in painter.list_losses():
         send(Warned(text))
     pace = PaintingPace(painter.picture_count, send)
-    film = painter.paint(folder, pace.report, share=share)
+    try:
+        film = painter.paint(folder, pace.report, share=share)
+    except HardwareEncoderError as error:
+        if not painter.can_fall_back:
+            raise
+        # With --encoder auto a film is finished in any case. All of its pieces then come from one encoder.
+        send(Warned(f"{error} That is done now."))
+        painter.fall_back()
+        for text in painter.list_losses():
+            send(Warned(text))
+        film = painter.paint(folder, pace.report, share=share)
     for text in source.notes():
         send(Warned(text))
     return film, pace
