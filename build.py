@@ -27,16 +27,27 @@ COMMANDS = {
     "bench": (
         "benchmarks.",
         (
-            "measure: bench speed CLIP, bench crowd [FOLDER], bench encoders CLIP, bench hostile, "
+            "measure: bench speed CLIP, bench crowd [FOLDER], bench encoders CLIP, bench hostile, bench soak, "
             "bench accuracy [FOLDER], bench strength FOLDER, bench identity FOLDER, bench plates FOLDER, "
             "bench recogniser PACKAGE FOLDER"
         ),
     ),
 }
-BENCHMARKS = ("accuracy", "crowd", "encoders", "hostile", "identity", "plates", "recogniser", "speed", "strength")
+BENCHMARKS = (
+    "accuracy",
+    "crowd",
+    "encoders",
+    "hostile",
+    "identity",
+    "plates",
+    "recogniser",
+    "soak",
+    "speed",
+    "strength",
+)
 ON_REQUEST = {"ensemble": ("ensemble", "five")}
 """Presets whose weights and packages are fetched only for commands that name them, by one of these names."""
-NEED_BPY = ("test", "lint", "package", "library", "bench strength")
+NEED_BPY = ("test", "lint", "package", "library", "bench soak", "bench strength")
 """Commands that always use Blender as a Python package."""
 NEED_BLENDER = ("bench speed",)
 """Commands that use Blender, unless an option skips it: the application if they are given one, or else the package."""

@@ -240,15 +240,15 @@ def soak_pictures(number: int, folder: Path) -> list[str]:
     for at in range(tenth, len(ends) + 1, tenth):
         began = ends[at - tenth - 1] if at > tenth else 0.0
         print(f"  up to picture {at}: {(ends[at - 1] - began) / tenth:.2f} s each")
-    print_lives(done.lives)
+    # The other processes live for one picture.
+    lives = [life for life in done.lives if life.number == 1]
+    print_lives(lives)
     problems = check_run(done, number)
     outputs = sum(path.is_file() for path in output.rglob("*"))
     if outputs != number:
         problems.append(f"{outputs} outputs instead of {number}")
     return problems + [
-        f"process {life.number} ({life.name}) grows by {life.growth:.1%}"
-        for life in done.lives
-        if life.growth > MOST_GROWTH
+        f"process {life.number} ({life.name}) grows by {life.growth:.1%}" for life in lives if life.growth > MOST_GROWTH
     ]
 
 

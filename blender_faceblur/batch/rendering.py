@@ -90,6 +90,8 @@ def run_blender_job(
             str(blender),
             "-b",
             "--factory-startup",
+            # Projects come from strangers. This is the factory setting, but a build may have another.
+            "--disable-autoexec",
             "--python-exit-code",
             "1",
             "--python",

@@ -97,8 +97,10 @@ def without_guard() -> Iterator[None]:
         handlers.remove(handler)
     # The guard would hide everything that these tests compare.
     assert guards or not any(handler.__module__.startswith("blender_faceblur") for handler in handlers)
-    yield
-    handlers.extend(guards)
+    try:
+        yield
+    finally:
+        handlers.extend(guards)
 
 
 def operate(scene: Any, operator: Any, *strips: Any, **options: Any) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -27,11 +28,13 @@ from ..masks.document import load_document
 from ..masks.mask import extend_frame_range
 from ..masks.outlines import check_readable
 from ..masks.reading import adopt_layers
-from ..masks.record import MaskRecord
+from ..masks.record import DamagedRecordError, MaskRecord
 from .effects import read_painted_effect
 
 KEY = "faceblur_bake"
 """Custom property of a mask: the key of its source's path, and the beginning of its films' names."""
+
+_KEY_FORM = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(slots=True)
@@ -62,7 +65,10 @@ def plan(strips: Iterable[bpy.types.Strip]) -> list[BakeOrder]:
     date need none."""
     orders: dict[tuple[Any, ...], BakeOrder] = {}
     for strip in strips:
-        order = plan_baked(strip) if is_baked(strip) else _plan_covered(strip)
+        try:
+            order = plan_baked(strip) if is_baked(strip) else _plan_covered(strip)
+        except DamagedRecordError as error:
+            raise FaceBlurError(f"'{strip.name}': {error}. Detect its faces again.") from error
         if order is None:
             continue
         key = order.source, order.mask, order.effect, order.face_px
@@ -127,7 +133,7 @@ def make_order(
         record.fingerprint,
         mask.name,
         group.name,
-        str(mask.get(KEY) or secrets.token_hex(8)),
+        _get_key(mask) or secrets.token_hex(8),
         read_painted_effect(strip.name, group, record.size, face_px, document.source.kind != "movie"),
         face_px,
         document.source.frame_count,
@@ -139,10 +145,17 @@ def make_order(
 
 def ensure_key(mask: bpy.types.Mask) -> None:
     """Give a mask the key by which its films are found again by later bakes, if it is saved with the project."""
-    if KEY not in mask:
+    if not _get_key(mask):
         with hold(mask):
             mask[KEY] = secrets.token_hex(8)
             bpy.context.view_layer.update()
+
+
+def _get_key(mask: bpy.types.Mask) -> str:
+    """The key of a mask; empty if it has none, or none of ours: a file may come from a stranger, and the key becomes a
+    part of the names of files."""
+    key = mask.get(KEY)
+    return key if isinstance(key, str) and _KEY_FORM.fullmatch(key) else ""
 
 
 def find_source(strip: bpy.types.Strip, record: BakedRecord, source: Path | None = None) -> tuple[Footage, str]:

@@ -71,8 +71,10 @@ def check_document(scene: bpy.types.Scene, strip: bpy.types.Strip, document: Tra
             f"'{strip.name}': Blender shows {shown[0]} x {shown[1]} pixels, but {source.width} x "
             f"{source.height} were analysed. Reload the strip and detect its faces again."
         )
-    retimed = strip.type == "MOVIE" and abs(strip.fps - get_frame_rate(scene)) > 1e-3 * strip.fps
-    if not retimed and not strip.retiming_keys and abs(strip.frame_duration - source.frame_count) > 1:
+    if abs(strip.frame_duration - source.frame_count) <= 1 or strip.retiming_keys:
+        return
+    # Only now, because Blender opens the film to find its rate.
+    if strip.type != "MOVIE" or abs(strip.fps - get_frame_rate(scene)) <= 1e-3 * strip.fps:
         raise FaceBlurError(
             f"'{strip.name}': Blender counts {strip.frame_duration} frames, but {source.frame_count} "
             "were analysed. Reload the strip and detect its faces again."

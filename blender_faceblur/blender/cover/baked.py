@@ -57,6 +57,8 @@ class BakedRecord:
         stored = strip[BAKED]
         try:
             mask, group = stored.get("mask"), stored.get("group")
+            if not isinstance(mask, bpy.types.Mask | None) or not isinstance(group, bpy.types.NodeTree | None):
+                raise TypeError
             values = {key: stored[key] for key in _PLAIN}
             if not all(isinstance(values[key], kind) for key, kind in _PLAIN.items()):
                 raise TypeError
@@ -223,7 +225,7 @@ def describe_group(group: bpy.types.NodeTree) -> list[Any]:
         if hasattr(socket, "default_value") and not socket.is_linked
     ]
     parts = [sign(node.node_tree) for node in group.nodes if getattr(node, "node_tree", None) is not None]
-    return [stored.to_dict() if stored is not None else None, sign(group), values, parts]
+    return [stored.to_dict() if hasattr(stored, "to_dict") else None, sign(group), values, parts]
 
 
 def _round(value: Any) -> Any:

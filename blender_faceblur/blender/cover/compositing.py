@@ -20,11 +20,45 @@ from . import nodes
 from .effects import get_effect
 
 PICTURE_SPACE = "Face Blur Picture Space"
-SIGNATURE = "faceblur_signature"
-"""Custom property of a group that must not be changed by hand: the result of `nodes.sign` when it was made."""
 INVERSE = "Face Blur Inverse"
 INVERSE_KIND = "inverse"
 """First word of the mark of the group that inverts the mask; its version follows."""
+
+KNOWN_STRUCTURES: dict[str, frozenset[str]] = {
+    "picture space": frozenset({"e4053870824933ec", "0dfd0cb0ce518736"}),
+    "inverse": frozenset({"a8b8d4ef3ebf5d59"}),
+    "strip": frozenset(
+        {
+            "3f57c656de9b06da",
+            "0b37a43825da7df2",
+            "e72a387a2b5120a1",
+            "da9624fdee3ebfaf",
+            "c2d45c757b782169",
+            "57b2b58145b65cef",
+            "9e8da157a04ee764",
+            "9fa8839a77dfa8d9",
+            "a01a87e93f50b31b",
+            "6e731edff64a735d",
+            "c767dd8480c09b2a",
+            "f64172e84b287a9e",
+            # As Blender 5.2 changes them when it opens a file of 5.0.
+            "3fe7a1c73faea573",
+            "c5d8c111ec90d2ac",
+            "89a68a9cf8e4df38",
+            "ddc5d7495f907fa0",
+            "7fa8ac2358b54442",
+            "72677c5d3d238177",
+            "8243dd73c1828786",
+            "beafaafd02f4bb38",
+            "329db4c24cc06d13",
+            "37847815cbbc33f6",
+            "5b9d56ca2b4147d0",
+            "a068c2af44d90b0d",
+        }
+    ),
+}
+"""What `nodes.hash_structure` returns for the groups of `nodes.ROLES` as this module builds them, in all variants, and
+as later versions of Blender change them. Anything else was changed by hand, and may show faces."""
 
 
 _LEAST_SHOWN = 0.01
@@ -40,6 +74,17 @@ def compute_mask_unit_px(picture: tuple[int, int], canvas: tuple[int, int]) -> f
     """
     fit = min(canvas[0] / picture[0], canvas[1] / picture[1])
     return max(canvas) / fit
+
+
+def is_intact(tree: bpy.types.NodeTree) -> bool:
+    """Whether a group of ours does what this module built it for. True for effects, which an editor may change."""
+    known = KNOWN_STRUCTURES.get(nodes.get_role(tree))
+    return known is None or nodes.hash_structure(tree) in known
+
+
+def _find_intact(mark: str) -> bpy.types.NodeTree | None:
+    """The group in the file with this mark, unless it was changed, by hand or by a stranger; None if there is none."""
+    return next((tree for tree in bpy.data.node_groups if tree.get(MARK) == mark and is_intact(tree)), None)
 
 
 def new_strip_group(name: str) -> bpy.types.NodeTree:
@@ -128,15 +173,16 @@ def get_sticker(name: str) -> bpy.types.Image | None:
     image = bpy.data.images.get(name)
     if image is None and name and Path(name).is_file():
         image = bpy.data.images.load(name, check_existing=True)
-        if image.packed_file is None:
+        if image.packed_file is None and image.size[0]:
             image.pack()
-    return image
+    # A stranger's file may name any file of this computer, and what is no picture must not be copied into the project.
+    return image if image is not None and image.size[0] else None
 
 
 def ensure_inverse() -> bpy.types.NodeTree:
     """The group that inverts the mask, so that only the faces show. Input and output: Shown."""
-    tree = bpy.data.node_groups.get(INVERSE)
-    if tree is not None and tree.get(MARK) == f"{INVERSE_KIND} 1":
+    tree = _find_intact(f"{INVERSE_KIND} 1")
+    if tree is not None:
         return tree
     tree = nodes.new_group(INVERSE)
     tree[MARK] = f"{INVERSE_KIND} 1"
@@ -171,8 +217,8 @@ def ensure_picture_space() -> bpy.types.NodeTree:
     k = sx/sy, the orthogonality of R leaves a^2 k^4 - |column 2|^2 k^2 + b^2 = 0. The size of the raster's bounding box
     shows which of the two roots is the right one.
     """
-    tree = bpy.data.node_groups.get(PICTURE_SPACE)
-    if tree is not None and tree.get(MARK) == "picture space 2":
+    tree = _find_intact("picture space 2")
+    if tree is not None:
         return tree
     tree = nodes.new_group(PICTURE_SPACE)
     tree[MARK] = "picture space 2"
@@ -273,5 +319,4 @@ def ensure_picture_space() -> bpy.types.NodeTree:
     chosen.inputs["Off"].default_value = (0.0, 0.0, 0.0, 1.0)
     result = nodes.add_node(tree, "NodeGroupOutput", 10)
     nodes.put(tree, result.inputs["Shown"], chosen.outputs[0])
-    tree[SIGNATURE] = nodes.sign(tree)
     return tree

@@ -16,7 +16,7 @@ from ..common.footage import Footage, check_document, get_footage
 from ..common.marks import BAKED, get_modifier
 from ..masks.changes import write_analysis
 from ..masks.document import get_document_text
-from ..masks.record import MaskRecord, get_fingerprint, has_record, list_own_masks
+from ..masks.record import DamagedRecordError, MaskRecord, get_fingerprint, has_record, list_own_masks
 from .compositing import build_strip_group, compute_mask_unit_px
 from .effects import EFFECTS
 from .strips import cover_strip, get_mask, remove_strip, remove_unused_group
@@ -142,7 +142,10 @@ def uncover(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
 
 def _uses(strip: bpy.types.Strip, mask: bpy.types.Mask) -> bool:
     """Whether a strip shows a mask, or is baked and gets it back when it is unbaked."""
-    return (strip.type == "MASK" and strip.mask == mask) or (BAKED in strip and strip[BAKED].get("mask") == mask)
+    if strip.type == "MASK":
+        return bool(strip.mask == mask)
+    stored = strip.get(BAKED)
+    return hasattr(stored, "get") and stored.get("mask") == mask
 
 
 def is_left_uncovered(strip: bpy.types.Strip) -> bool:
@@ -166,15 +169,21 @@ def has_foreign_mask(strip: bpy.types.Strip) -> bool:
 
 
 def list_masks_of(fingerprint: str) -> list[bpy.types.Mask]:
-    """Our masks for the source with this fingerprint."""
-    return [mask for mask in list_own_masks() if get_fingerprint(mask) == fingerprint]
+    """Our masks for the source with this fingerprint. Those whose record is damaged are left out."""
+    return [mask for mask in list_own_masks() if _is_for(mask, fingerprint)]
+
+
+def _is_for(mask: bpy.types.Mask, fingerprint: str) -> bool:
+    with suppress(DamagedRecordError):
+        return get_fingerprint(mask) == fingerprint
+    return False
 
 
 def find_lost_mask(strip: bpy.types.Strip) -> bpy.types.Mask | None:
     """The mask of a cover whose Mask strip is gone; None if there is none."""
     modifier = get_modifier(strip)
     mask = modifier.node_group.get(MASK_MARK) if modifier is not None else None
-    return mask if mask is not None and has_record(mask) else None
+    return mask if isinstance(mask, bpy.types.Mask) and has_record(mask) else None
 
 
 def find_mask_of_footage(footage: Footage) -> bpy.types.Mask | None:
@@ -203,10 +212,11 @@ def read_effect(strip: bpy.types.Strip) -> EffectSettings | None:
 
 def read_group_effect(group: bpy.types.NodeTree) -> EffectSettings | None:
     """The settings that a strip's node group was made with; None if they are lost."""
-    if EFFECT_MARK not in group:
-        return None
-    stored = group[EFFECT_MARK].to_dict()
+    stored = group.get(EFFECT_MARK)
     # A file may come from a stranger, or from another version.
+    if not hasattr(stored, "to_dict"):
+        return None
+    stored = stored.to_dict()
     kinds = {field.name: type(getattr(EffectSettings(), field.name)) for field in fields(EffectSettings)}
     kept = {
         name: kind(stored[name])
@@ -226,12 +236,14 @@ def compute_largest_face_px(document: TrackDocument) -> float:
     return max([floor, *(2 * s.ellipse.rx for track in document.tracks for s in track.samples)])
 
 
+def _fits(mask: bpy.types.Mask, unit_px: float) -> bool:
+    with suppress(DamagedRecordError):
+        return math.isclose(MaskRecord.load(mask).unit_px, unit_px, rel_tol=1e-6)
+    return False
+
+
 def _choose_mask(strip: bpy.types.Strip, fingerprint: str, unit_px: float) -> bpy.types.Mask | None:
     """The mask to write into: one for the same source that fits the canvas, preferably the strip's own."""
     own = get_mask(strip)
-    fitting = [
-        mask
-        for mask in list_masks_of(fingerprint)
-        if math.isclose(MaskRecord.load(mask).unit_px, unit_px, rel_tol=1e-6)
-    ]
+    fitting = [mask for mask in list_masks_of(fingerprint) if _fits(mask, unit_px)]
     return own if own in fitting else next(iter(fitting), None)

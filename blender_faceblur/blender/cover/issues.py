@@ -9,6 +9,7 @@ picture of a face has none. A pair that is itself retimed is not affected, becau
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import bpy
 
@@ -18,8 +19,40 @@ from .strips import list_moving_modifiers
 _SPEED_PROPERTIES = ("speed_factor", "speed_frame_number", "speed_length")
 
 
-def list_cover_issues(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[tuple[str, bool]]:
-    """Sentences that say why a strip's cover can miss faces, each with whether `strips.put_cover_first` fixes it."""
+@dataclass(frozen=True, slots=True)
+class SpeedSources:
+    """What can change the speed of a scene's strips from outside. It is found once for all strips of a scene, and is
+    valid until a strip is added or removed."""
+
+    effects: list[bpy.types.Strip]
+    """The strips with inputs, from the lowest channel to the highest."""
+    shown: list[tuple[bpy.types.Scene, bpy.types.Strip]]
+    """The strips that show the scene with speed keys, each with its own scene."""
+
+    @classmethod
+    def find(cls, scene: bpy.types.Scene) -> SpeedSources:
+        effects = [strip for strip in scene.sequence_editor.strips_all if any(_list_inputs(strip))]
+        shown = [
+            (other, strip)
+            for other in bpy.data.scenes
+            for strip in (other.sequence_editor.strips_all if other.sequence_editor is not None else ())
+            if strip.type == "SCENE" and strip.scene == scene and strip.retiming_keys
+        ]
+        return cls(sorted(effects, key=lambda strip: strip.channel), shown)
+
+
+def _list_inputs(strip: bpy.types.Strip) -> list[bpy.types.Strip]:
+    inputs = (getattr(strip, name, None) for name in ("input_1", "input_2"))
+    return [part for part in inputs if part is not None]
+
+
+def list_cover_issues(
+    scene: bpy.types.Scene, strip: bpy.types.Strip, sources: SpeedSources | None = None
+) -> list[tuple[str, bool]]:
+    """Sentences that say why a strip's cover can miss faces, each with whether `strips.put_cover_first` fixes it.
+
+    `sources` are those of the scene, if they are known.
+    """
     found = []
     if list_moving_modifiers(strip):
         found.append(("A modifier before its cover can move the picture. Move it behind the cover.", True))
@@ -27,7 +60,7 @@ def list_cover_issues(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[tu
         found.append(("Its strobe is animated, but its mask's strobe cannot be. Remove the animation.", False))
     found += [
         (f"Its cover lags behind: {text}. Give the footage itself that speed.", False)
-        for text in _list_odd_speeds(scene, strip)
+        for text in _list_odd_speeds(scene, strip, sources or SpeedSources.find(scene))
     ]
     return found
 
@@ -38,7 +71,7 @@ def _is_animated(scene: bpy.types.Scene, strip: bpy.types.Strip, name: str) -> b
     return bool(list_curves(scene, path)) or any(driver.data_path == path for driver in drivers)
 
 
-def _list_odd_speeds(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Iterator[str]:
+def _list_odd_speeds(scene: bpy.types.Scene, strip: bpy.types.Strip, sources: SpeedSources) -> Iterator[str]:
     """What shows a strip between its frames: meta strips around it, strips that show its scene, and Speed effects."""
     around = [strip]
     while (meta := around[-1].parent_meta()) is not None:
@@ -49,17 +82,14 @@ def _list_odd_speeds(scene: bpy.types.Scene, strip: bpy.types.Strip) -> Iterator
         if meta.frame_duration != stop - start or not float(meta.strobe).is_integer():
             yield f"the meta strip '{meta.name}' has another speed"
     reached = {part.name for part in around}
-    for effect in sorted(scene.sequence_editor.strips_all, key=lambda other: other.channel):
-        inputs = [getattr(effect, name, None) for name in ("input_1", "input_2")]
-        if not any(part is not None and part.name in reached for part in inputs):
+    for effect in sources.effects:
+        if not any(part.name in reached for part in _list_inputs(effect)):
             continue
         reached.add(effect.name)
         if effect.type == "SPEED" and not _has_whole_speed(scene, effect):
             yield f"the effect '{effect.name}' gives it another speed"
-    for other in bpy.data.scenes:
-        for shown in other.sequence_editor.strips_all if other.sequence_editor is not None else ():
-            if shown.type == "SCENE" and shown.scene == scene and shown.retiming_keys:
-                yield f"the strip '{shown.name}' in the scene '{other.name}' has another speed"
+    for other, shown in sources.shown:
+        yield f"the strip '{shown.name}' in the scene '{other.name}' has another speed"
 
 
 def _has_whole_speed(scene: bpy.types.Scene, effect: bpy.types.Strip) -> bool:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import bpy
 
+from ..common.marks import MARK
+
 if TYPE_CHECKING:
     Operand = Any
     """A socket to link, or a value to set."""
@@ -73,6 +75,65 @@ def sign(tree: bpy.types.NodeTree) -> str:
         for link in tree.links
     ]
     return hashlib.sha256(json.dumps([sorted(maths), sorted(links)]).encode()).hexdigest()
+
+
+ROLES = ("strip", "picture space", "inverse")
+"""The groups of ours that are always the same, as their mark begins. All other groups are effects."""
+
+
+def get_role(tree: bpy.types.NodeTree | None) -> str:
+    """Which of `ROLES` a group has, "effect" if it has none of them, and empty if there is no group."""
+    if tree is None:
+        return ""
+    mark = str(tree.get(MARK, "")).rstrip("0123456789 ")
+    return mark if mark in ROLES else "effect"
+
+
+_OPTIONS = ("operation", "data_type", "blend_type", "clamp_factor", "use_clamp", "mute")
+
+
+def hash_structure(tree: bpy.types.NodeTree) -> str:
+    """A digest of what a group's output depends on: nodes by their types, with their options, values and links.
+
+    Unlike that of `sign` it does not depend on the names of nodes, which Blender translates, so it is the same for
+    every group that the same code has built. Of the groups inside, only the roles are part of it.
+    """
+    sources = {
+        (link.to_node.name, list(link.to_node.inputs).index(link.to_socket)): (
+            link.from_node,
+            list(link.from_node.outputs).index(link.from_socket),
+        )
+        for link in tree.links
+        if link.is_valid and not link.is_muted
+    }
+    known: dict[str, str] = {}
+
+    def digest(node: bpy.types.Node) -> str:
+        if node.name not in known:
+            inputs: list[Any] = []
+            for number, socket in enumerate(node.inputs):
+                source = sources.get((node.name, number))
+                if source is not None:
+                    inputs.append([digest(source[0]), source[1]])
+                elif node.bl_idname != "CompositorNodeGroup" and hasattr(socket, "default_value"):
+                    inputs.append(_to_plain(socket.default_value))
+            options = [str(getattr(node, name, "")) for name in _OPTIONS]
+            options.append(get_role(getattr(node, "node_tree", None)))
+            content = json.dumps([node.bl_idname, options, inputs])
+            known[node.name] = hashlib.sha256(content.encode()).hexdigest()
+        return known[node.name]
+
+    ends = sorted(digest(node) for node in tree.nodes if node.bl_idname == "NodeGroupOutput")
+    return hashlib.sha256(json.dumps(ends).encode()).hexdigest()[:16]
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, float):
+        # -0.0 is written differently.
+        return round(value, 5) + 0.0
+    if isinstance(value, str | int | bool | None):
+        return value
+    return [round(part, 5) + 0.0 for part in value] if hasattr(value, "__len__") else None
 
 
 def make_maths(tree: bpy.types.NodeTree, column: int) -> Callable[..., bpy.types.NodeSocket]:

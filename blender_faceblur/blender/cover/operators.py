@@ -12,6 +12,7 @@ from ..common.footage import get_footage
 from ..common.jobs import JOB
 from ..common.selection import is_busy, list_selected, list_selected_covered, refuse
 from ..masks.document import load_document
+from ..masks.record import DamagedRecordError
 from .covering import find_lost_mask, find_mask_of_footage, put_cover, uncover
 from .properties import read_effect_settings
 from .strips import get_mask, sync_mask_strips
@@ -43,6 +44,8 @@ class FACEBLUR_OT_apply(bpy.types.Operator):
                 done.append(strip.name)
             except FaceBlurError as error:
                 problems.append(str(error))
+            except DamagedRecordError as error:
+                problems.append(f"'{strip.name}': {error}. Detect its faces again.")
         problems += sync_mask_strips(scene)
         # Strips whose mask cannot have their speed are among the problems.
         done = [name for name in done if get_mask(scene.sequence_editor.strips_all[name]) is not None]

@@ -31,7 +31,9 @@ def cover_strip(
             modifier = strip.modifiers.new(MODIFIER_NAME, "COMPOSITOR")
     mask_strip = modifier.input_mask_strip
     # If only the footage or its modifier was copied, two strips share a Mask strip, which cannot be where both are.
-    shared = any(other_mask == mask_strip and footage != strip for footage, _, other_mask in list_pairs(scene))
+    shared = mask_strip is not None and any(
+        other_mask == mask_strip and footage != strip for footage, _, other_mask in list_pairs(scene)
+    )
     if mask_strip is None or mask_strip.mask != mask or shared:
         if mask_strip is not None and not shared:
             remove_strip(scene, mask_strip)

@@ -63,6 +63,8 @@ class RenderOrder:
     start: int
     stop: int
     output: Path
+    files: tuple[str, ...] = ()
+    """The files that the strip shows, if it shows any."""
 
 
 def make_order(scene: bpy.types.Scene, strip: bpy.types.Strip) -> RenderOrder:
@@ -80,7 +82,14 @@ def make_order(scene: bpy.types.Scene, strip: bpy.types.Strip) -> RenderOrder:
     taken = {path.stem for path in folder.iterdir()} if folder.is_dir() else set()
     names = (stem if number == 1 else f"{stem} {number}" for number in range(1, len(taken) + 2))
     start, stop = (round(getattr(strip, name)) for name in _TIMES)
-    return RenderOrder(scene.name, strip.name, start, stop, folder / next(name for name in names if name not in taken))
+    output = folder / next(name for name in names if name not in taken)
+    return RenderOrder(scene.name, strip.name, start, stop, output, _list_files(strip))
+
+
+def _list_files(strip: bpy.types.Strip) -> tuple[str, ...]:
+    if strip.type == "IMAGE":
+        return (strip.directory, *(element.filename for element in strip.elements))
+    return (strip.filepath,) if strip.type == "MOVIE" else ()
 
 
 def render_alone(order: RenderOrder, wait_s: float | None = None) -> Generator[Step | None, None, Path]:
@@ -133,6 +142,7 @@ def _start(job: Path) -> subprocess.Popen[str]:
             bpy.app.binary_path,
             "-b",
             "--factory-startup",
+            "--disable-autoexec",
             "--python-exit-code",
             "1",
             "--python",
@@ -198,7 +208,11 @@ def put_in_place(scene: bpy.types.Scene, order: RenderOrder, made: Path) -> bpy.
     """
     strips = scene.sequence_editor.strips
     strip = strips.get(order.strip)
-    if strip is None or tuple(round(getattr(strip, name)) for name in _TIMES) != (order.start, order.stop):
+    if (
+        strip is None
+        or tuple(round(getattr(strip, name)) for name in _TIMES) != (order.start, order.stop)
+        or _list_files(strip) != order.files
+    ):
         raise FaceBlurError(
             f"The strip '{order.strip}' was changed during the render, so {made.name} does not fit it. Render it again."
         )

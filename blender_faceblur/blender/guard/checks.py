@@ -35,7 +35,7 @@ from ..common.footage import KINDS, Footage, compute_shown, get_footage, get_sho
 from ..common.jobs import JOB
 from ..common.marks import MARK, get_modifier
 from ..cover.baked import BakedRecord, explain_change, is_baked
-from ..cover.compositing import PICTURE_SPACE, SIGNATURE
+from ..cover.compositing import is_intact
 from ..cover.covering import (
     MUST_BE_COVERED,
     UNCOVERED_ON_PURPOSE,
@@ -47,8 +47,9 @@ from ..cover.covering import (
     put_cover,
     read_effect,
 )
-from ..cover.issues import list_cover_issues
-from ..cover.nodes import sign
+from ..cover.effects import EFFECTS
+from ..cover.issues import SpeedSources, list_cover_issues
+from ..cover.nodes import get_role
 from ..cover.strips import TIMES, get_mask, has_several_speeds, is_out_of_speed, sync_mask_strip
 from ..masks.document import load_document
 from ..masks.record import MaskRecord, get_picture_size, list_own_masks, list_unreliable_tracks
@@ -79,9 +80,15 @@ _GUARD = _GuardState()
 UNCOVERED = 3
 """Exit code of a Blender without a window that rendered strips black because they would have shown faces."""
 
+_MEASURING = ("CompositorNodeImageInfo", "CompositorNodeImageCoordinates")
+"""The nodes that pass on nothing of a picture but its size and coordinates."""
+
 _UNDETECTED = (
     "Its faces were never detected. Detect them, or use Leave Uncovered if nothing in the strip has to be covered."
 )
+
+_BRIGHTEST = 20.0
+"""The largest value that Blender's interface allows for a strip's brightness."""
 
 _NEUTRAL = {"color_multiply": 1.0, "blend_alpha": 1.0, "use_flip_x": False, "use_flip_y": False}
 _NEUTRAL_TRANSFORM = {"offset_x": 0.0, "offset_y": 0.0, "scale_x": 1.0, "scale_y": 1.0, "rotation": 0.0}
@@ -116,11 +123,29 @@ def check_scene(scene: bpy.types.Scene, with_review: bool = False, with_undetect
     """
     faults: list[CoverFault] = []
     hidden: dict[str, set[str]] = {}
+    shared = _Shared()
     for owner, strip in list_rendered(scene):
         if with_undetected and owner.name not in hidden:
             hidden[owner.name] = _list_hidden(owner)
-        faults += check_strip(owner, strip, with_review, with_undetected and strip.name not in hidden[owner.name])
+        faults += check_strip(
+            owner, strip, with_review, with_undetected and strip.name not in hidden[owner.name], shared
+        )
     return faults
+
+
+@dataclass(slots=True)
+class _Shared:
+    """What is found once for all strips of a check."""
+
+    groups: dict[str, str] = field(default_factory=dict)
+    """See `_explain_broken_part`."""
+    sources: dict[str, SpeedSources] = field(default_factory=dict)
+    """By the scene's name."""
+
+    def get_sources(self, scene: bpy.types.Scene) -> SpeedSources:
+        if scene.name not in self.sources:
+            self.sources[scene.name] = SpeedSources.find(scene)
+        return self.sources[scene.name]
 
 
 def check_animation(scene: bpy.types.Scene) -> list[CoverFault]:
@@ -138,12 +163,16 @@ def check_animation(scene: bpy.types.Scene) -> list[CoverFault]:
 
 
 def check_strip(
-    scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: bool = False, with_undetected: bool = False
+    scene: bpy.types.Scene,
+    strip: bpy.types.Strip,
+    with_review: bool = False,
+    with_undetected: bool = False,
+    shared: _Shared | None = None,
 ) -> list[CoverFault]:
     """The faults of one strip's cover. A strip that was never covered and need not be has one only with
-    `with_undetected`."""
+    `with_undetected`. `shared` is for the check of several strips between which nothing changes."""
     try:
-        return _list_faults(scene, strip, with_review, with_undetected)
+        return _list_faults(scene, strip, with_review, with_undetected, shared or _Shared())
     except Exception as error:  # noqa: BLE001  (an unforeseen error must not show a face either)
         # Blender only prints what a handler raises, and goes on rendering.
         reported = " ".join(f"{type(error).__name__}: {error}".split())
@@ -155,7 +184,7 @@ def check_strip(
 
 
 def _list_faults(  # noqa: C901
-    scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: bool, with_undetected: bool
+    scene: bpy.types.Scene, strip: bpy.types.Strip, with_review: bool, with_undetected: bool, shared: _Shared
 ) -> list[CoverFault]:
     faults: list[CoverFault] = []
 
@@ -182,10 +211,10 @@ def _list_faults(  # noqa: C901
     for name in ("mute", "enable"):
         if _list_animation(scene, modifier.path_from_id(name)):
             add_fault(f"Its cover's '{name}' is animated.", repair=False)
-    broken = _explain_broken_group(modifier.node_group)
+    broken = _explain_broken_group(modifier.node_group, shared.groups)
     if broken:
         add_fault(broken)
-    for text, repair in list_cover_issues(scene, strip):
+    for text, repair in list_cover_issues(scene, strip, shared.get_sources(scene)):
         add_fault(text, repair=repair)
     mask_strip, mask = modifier.input_mask_strip, get_mask(strip)
     if modifier.input_mask_type != "STRIP" or modifier.mask_time != "ABSOLUTE":
@@ -338,7 +367,7 @@ def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectS
             spline.use_cyclic = spline.use_cyclic or not _is_drawn(record, layer)
     mask.update_tag()
     for tree in _list_groups(modifier.node_group) if modifier is not None else ():
-        if _explain_broken_part(tree):
+        if _explain_broken_part(tree, {}):
             # The changed group stays in the file, and a new one is built.
             del tree[MARK]
             tree.name = f"{tree.name} (changed)"
@@ -380,10 +409,18 @@ def restore() -> None:
     for scene in bpy.data.scenes:
         for strip in scene.sequence_editor.strips_all if scene.sequence_editor is not None else ():
             if _BLACKED_OUT in strip:
-                strip.color_multiply, *muted = strip[_BLACKED_OUT]
+                brightness, *muted = _read_blacked_out(strip)
+                strip.color_multiply = brightness
                 for curve, was_muted in zip(_list_curves(scene, strip), muted, strict=False):
                     curve.mute = bool(was_muted)
                 del strip[_BLACKED_OUT]
+
+
+def _read_blacked_out(strip: bpy.types.Strip) -> list[float]:
+    """What `_blacken` stored, or the strip's present brightness where a stranger's file holds something else."""
+    stored = strip[_BLACKED_OUT]
+    numbers = list(stored) if getattr(stored, "typecode", "") in ("f", "d") else []
+    return numbers if numbers and 0 <= numbers[0] <= _BRIGHTEST else [strip.color_multiply]
 
 
 def _blacken(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
@@ -414,10 +451,11 @@ def list_rendered(scene: bpy.types.Scene) -> Iterator[tuple[bpy.types.Scene, bpy
             continue
         seen.add(owner.name)
         strips = list(owner.sequence_editor.strips_all)
-        inputs = [getattr(strip, name, None) for strip in strips for name in ("input_1", "input_2")]
+        parts = (getattr(strip, name, None) for strip in strips for name in ("input_1", "input_2"))
+        inputs = {part.name for part in parts if part is not None}
         for strip in strips:
             # A muted strip is rendered if it is the input of an effect strip.
-            if strip.mute and strip not in inputs:
+            if strip.mute and strip.name not in inputs:
                 continue
             if strip.type == "SCENE" and strip.scene is not None:
                 todo.append(strip.scene)
@@ -447,18 +485,31 @@ def _list_hidden(scene: bpy.types.Scene) -> set[str]:
     return found
 
 
-def _explain_broken_group(group: bpy.types.NodeTree) -> str:
-    """Why a cover's node group no longer covers the faces; empty if it does."""
+def _explain_broken_group(group: bpy.types.NodeTree, known: dict[str, str]) -> str:
+    """Why a cover's node group no longer covers the faces; empty if it does. For `known` see `_explain_broken_part`."""
     if any(node.bl_idname == "CompositorNodeViewer" for node in group.nodes):
         return "Its node group has a Viewer node, which replaces the covered picture in the preview."
     trees = _list_groups(group)
-    if len(trees) < 2 or not any(tree.name.startswith(PICTURE_SPACE) for tree in trees):
+    if len(trees) < 2 or not any(get_role(tree) == "picture space" for tree in trees):
         return "Its node group has lost the group that covers the faces."
-    return _explain_broken_part(group)
+    return _explain_broken_part(group, known)
 
 
-def _explain_broken_part(group: bpy.types.NodeTree) -> str:
-    """Why a group, or a group inside it, does not do what it should; empty if it looks intact."""
+def _explain_broken_part(group: bpy.types.NodeTree, known: dict[str, str]) -> str:
+    """Why a group, or a group inside it, does not do what it should; empty if it looks intact.
+
+    `known` has what earlier calls have found, by the names of the groups.
+    """
+    if group.name not in known:
+        # The strips' groups share most of the groups inside them, and a stranger's file may have a group in itself.
+        known[group.name] = ""
+        known[group.name] = _explain_broken_nodes(group) or next(
+            (text for text in (_explain_broken_part(inside, known) for inside in _list_groups(group)) if text), ""
+        )
+    return known[group.name]
+
+
+def _explain_broken_nodes(group: bpy.types.NodeTree) -> str:
     nodes = _list_reached(group)
     if any(node.mute for node in nodes):
         return f"A node of the node group '{group.name}' is muted."
@@ -466,9 +517,11 @@ def _explain_broken_part(group: bpy.types.NodeTree) -> str:
         return f"The node group '{group.name}' has lost a group inside it."
     if _passes_through(group):
         return f"The node group '{group.name}' passes its input through unchanged."
-    if SIGNATURE in group and group[SIGNATURE] != sign(group):
+    if _hides_picture(group) and _depends_on_picture(group):
+        return f"The node group '{group.name}' shows the picture, and its effect should not."
+    if not is_intact(group):
         return f"The node group '{group.name}', which puts the mask over the picture, was changed."
-    return next((text for text in map(_explain_broken_part, _list_groups(group)) if text), "")
+    return ""
 
 
 def _passes_through(group: bpy.types.NodeTree) -> bool:
@@ -481,6 +534,31 @@ def _passes_through(group: bpy.types.NodeTree) -> bool:
             source = into.get(source.node.inputs[0])
         if source is not None and source.node.bl_idname == "NodeGroupInput" and source.name != "Color":
             return True
+    return False
+
+
+def _hides_picture(group: bpy.types.NodeTree) -> bool:
+    """Whether a group is an effect in which nothing of the picture may remain."""
+    word = str(group.get(MARK, "")).split(" ")[0]
+    return any(effect.name == word and not effect.shows_picture for effect in EFFECTS)
+
+
+def _depends_on_picture(group: bpy.types.NodeTree) -> bool:
+    """Whether a group's output has anything of the picture other than its size and coordinates."""
+    into: dict[str, list[bpy.types.NodeLink]] = {}
+    for link in group.links:
+        if link.is_valid and not link.is_muted:
+            into.setdefault(link.to_node.name, []).append(link)
+    todo = [node.name for node in group.nodes if node.bl_idname == "NodeGroupOutput"]
+    reached = set(todo)
+    while todo:
+        for link in into.get(todo.pop(), ()):
+            source = link.from_node
+            if source.bl_idname == "NodeGroupInput" and link.from_socket.name == "Image":
+                return True
+            if source.name not in reached and source.bl_idname not in _MEASURING:
+                reached.add(source.name)
+                todo.append(source.name)
     return False
 
 

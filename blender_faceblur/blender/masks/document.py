@@ -30,7 +30,9 @@ _LAST_READ = _LastRead()
 
 def get_document_text(mask: bpy.types.Mask) -> bpy.types.Text | None:
     """The text data-block with the tracks document (JSON) of a mask of ours; None if it is gone."""
-    return mask.get(MARK + "_tracks")
+    text = mask.get(MARK + "_tracks")
+    # A file may come from a stranger.
+    return text if isinstance(text, bpy.types.Text) else None
 
 
 def load_document(mask: bpy.types.Mask) -> TrackDocument:

@@ -334,6 +334,15 @@ def has_record(mask: bpy.types.Mask) -> bool:
     return MARK in mask
 
 
+def is_readable(mask: bpy.types.Mask) -> bool:
+    """Whether the record of one of our masks, apart from those of its layers, is what the extension writes."""
+    try:
+        MaskRecord.load(mask)
+    except DamagedRecordError:
+        return False
+    return True
+
+
 def list_own_masks() -> list[bpy.types.Mask]:
     """All masks in this file that the extension made, whether anything uses them or not."""
     return [mask for mask in bpy.data.masks if has_record(mask)]

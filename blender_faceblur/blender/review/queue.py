@@ -21,7 +21,7 @@ from ...core.types import FaceBlurError, TrackDocument, Verdict
 from ..common.footage import KINDS, compute_shown, find_timeline_frame
 from ..cover.strips import get_mask
 from ..masks.document import get_document_text, store_document
-from ..masks.record import MaskRecord, get_layer_name, list_unreliable_tracks
+from ..masks.record import DamagedRecordError, MaskRecord, get_layer_name, is_readable, list_unreliable_tracks
 from ..preferences.properties import get_reviewer
 
 _LONGEST_S = 60.0
@@ -85,7 +85,11 @@ def read_queue(mask: bpy.types.Mask) -> Queue:
     if uid not in _CACHE.fresh or uid not in _CACHE.queues:
         text = get_document_text(mask)
         content = text.as_string() if text is not None else ""
-        unreliable = list_unreliable_tracks(mask)
+        try:
+            unreliable = list_unreliable_tracks(mask)
+        except DamagedRecordError:
+            # The guard reports the damaged record, and renders the strip black.
+            return Queue(0)
         if uid not in _CACHE.queues or _CACHE.queues[uid].stamp != hash((content, unreliable)):
             _CACHE.queues[uid] = _read(content, unreliable)
         _CACHE.fresh.add(uid)
@@ -146,10 +150,11 @@ def _join(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def list_covered(scene: bpy.types.Scene) -> Iterator[tuple[bpy.types.Strip, bpy.types.Mask]]:
-    """The covered strips of a scene with their masks, in the order of the timeline."""
+    """The covered strips of a scene with their masks, in the order of the timeline. Strips whose mask has a damaged
+    record are left out: the guard reports them."""
     for strip in sorted(scene.sequence_editor.strips_all, key=lambda s: (s.frame_final_start, s.channel)):
         mask = get_mask(strip) if strip.type in KINDS and not strip.mute else None
-        if mask is not None:
+        if mask is not None and is_readable(mask):
             yield strip, mask
 
 

@@ -20,6 +20,9 @@ class Effect(ABC):
     samples = True
     """Whether the effect is made of samples of the picture."""
 
+    shows_picture = True
+    """Whether anything of the picture remains in the effect, other than its size."""
+
     samples_per_face: float | None = None
     """Samples across the largest face, if the effect fixes that number; None if an editor chooses it."""
 

@@ -22,6 +22,7 @@ class Image(Effect):
 
     name = "image"
     label = "Image"
+    shows_picture = False
     samples_per_face = IMAGE.samples_per_face
 
     def build(self, tree: bpy.types.NodeTree, halvings: int) -> None:

@@ -12,6 +12,7 @@ from .base import Effect
 class Solid(Effect):
     name = "solid"
     label = "Solid"
+    shows_picture = False
     samples = False
 
     def build(self, tree: bpy.types.NodeTree, halvings: int) -> None:

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The project changes while a job runs: the file is closed, the strip deleted or relinked, or an edit is undone.
+
+The job goes on as the window's timer drives it: a step, then whatever the editor does, then the next step.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import bpy
+import pytest
+
+from blender_faceblur.blender.bake.baking import FOLDER, apply, bake
+from blender_faceblur.blender.common.jobs import JOB, stop
+from blender_faceblur.blender.common.marks import get_modifier
+from blender_faceblur.blender.cover.baked import is_baked
+from blender_faceblur.blender.cover.strips import remove_strip
+from blender_faceblur.blender.export import render_to_footage as rendering
+from blender_faceblur.blender.guard import checks as guard
+from blender_faceblur.blender.rendering.project import build_project
+from blender_faceblur.core.cover.effects import EffectSettings
+from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.files import paths
+
+from . import disks
+from .test_faults import FACE, tell
+
+EFFECT = EffectSettings("solid", disks.COVER)
+WAIT_S = 0.02
+
+
+@pytest.fixture
+def scene(extension: None, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A saved project with a covered strip. All that jobs store lies in the test's folder."""
+    monkeypatch.setattr(paths._INSTALLATION, "user_folder", tmp_path / "user")
+    (tmp_path / "user").mkdir()
+    for name in ("disk.mp4", "other.mp4"):
+        (tmp_path / name).write_bytes(film.read_bytes())
+    source = tmp_path / "disk.mp4"
+    scene = build_project(source, disks.build_document(source), EFFECT)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "project.blend"))
+    bpy.ops.ed.undo_push(message="covered")
+    yield scene
+    stop()
+
+
+def list_own_children() -> set[int]:
+    """The processes that this one has started. (Linux)"""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+            except OSError:
+                continue
+            if int(parent) == os.getpid() and state != "Z":
+                found.add(int(entry.name))
+    return found
+
+
+def list_left(folder: Path) -> list[str]:
+    """Unfinished files beside the project, and folders of jobs that have not been removed."""
+    left = [*folder.rglob(".faceblur-*"), *(folder / "user" / "jobs").glob("job-*")]
+    return [str(path.relative_to(folder)) for path in left]
+
+
+def delete(scene: Any, folder: Path) -> None:
+    remove_strip(scene, scene.sequence_editor.strips["disk"])
+
+
+def relink(scene: Any, folder: Path) -> None:
+    scene.sequence_editor.strips["disk"].filepath = str(folder / "other.mp4")
+
+
+def relink_to_nothing(scene: Any, folder: Path) -> None:
+    scene.sequence_editor.strips["disk"].filepath = str(folder / "missing.mp4")
+
+
+def remove_cover(scene: Any, folder: Path) -> None:
+    strip = scene.sequence_editor.strips["disk"]
+    modifier = get_modifier(strip)
+    modifier.node_group = None
+    strip.modifiers.remove(modifier)
+
+
+def undo(scene: Any, folder: Path) -> None:
+    scene.sequence_editor.strips["disk"].name = "renamed"
+    bpy.ops.ed.undo_push(message="renamed")
+    bpy.ops.ed.undo()
+
+
+def go_on(job: Generator[Any, None, Any]) -> Any:
+    """Drive a job to its end, as the timer does; returns its result."""
+    while True:
+        try:
+            next(job)
+        except StopIteration as end:
+            return end.value
+
+
+def begin(job: Generator[Any, None, Any]) -> None:
+    """Drive a job until it reports its first frames."""
+    while (step := next(job)) is None or not step.done:
+        pass
+
+
+CHANGES = [delete, relink, relink_to_nothing, remove_cover, undo]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: str(change.__name__))
+def test_a_project_that_changes_during_a_bake_shows_no_face(
+    change: Callable[[Any, Path], None], scene: Any, tmp_path: Path
+) -> None:
+    if change is undo and not bpy.ops.ed.undo.poll():
+        pytest.skip("this Blender keeps no undo steps")
+    job = bake([scene.sequence_editor.strips["disk"]], WAIT_S)
+    begin(job)
+    change(scene, tmp_path)
+    made = go_on(job)
+    try:
+        done, problems = apply(made)
+    except FaceBlurError as error:
+        done, problems = [], [str(error)]
+    scene = bpy.context.scene
+    strip = scene.sequence_editor.strips_all.get("disk")
+    assert done == [] if change is not undo else done in ([], ["disk"])
+    assert all("\n" not in problem for problem in problems) and (problems or done)
+    if strip is not None:
+        assert is_baked(strip) == bool(done)
+        assert tell(disks.render_frame(scene, 20, tmp_path / "after.png")) != FACE
+    assert list_left(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["bake", "render"])
+def test_a_file_that_is_closed_ends_its_job_and_all_processes(kind: str, scene: Any, tmp_path: Path) -> None:
+    strip = scene.sequence_editor.strips["disk"]
+    before = list_own_children() if sys.platform == "linux" else set()
+    if kind == "bake":
+        JOB.job = bake([strip], WAIT_S)
+    else:
+        JOB.job = rendering.render_alone(rendering.make_order(scene, strip), WAIT_S)
+    begin(JOB.job)
+    bpy.ops.wm.read_homefile(use_empty=True)
+    assert not JOB.active
+    assert list_left(tmp_path) == []
+    if sys.platform == "linux":
+        assert list_own_children() <= before, "a process works on for a project that is closed"
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "project.blend"))
+    assert guard.check_scene(bpy.context.scene) == []
+    assert list((tmp_path / FOLDER).glob("*.mp4")) == []
+
+
+@pytest.mark.parametrize("change", [delete, relink], ids=lambda change: str(change.__name__))
+def test_a_strip_that_changes_while_it_is_rendered_to_footage_is_left_as_it_is(
+    change: Callable[[Any, Path], None], scene: Any, tmp_path: Path
+) -> None:
+    order = rendering.make_order(scene, scene.sequence_editor.strips["disk"])
+    job = rendering.render_alone(order, WAIT_S)
+    begin(job)
+    change(scene, tmp_path)
+    made = go_on(job)
+    count = len(scene.sequence_editor.strips)
+    with pytest.raises(FaceBlurError, match="changed during the render"):
+        rendering.put_in_place(scene, order, made)
+    assert len(scene.sequence_editor.strips) == count and list_left(tmp_path) == []
