@@ -10,7 +10,7 @@ import bpy
 KEYS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("faceblur.detect", "D", {}),
     ("faceblur.apply", "A", {}),
-    ("wm.call_menu_pie", "F", {"name": "FACEBLUR_MT_pie"}),
+    ("faceblur.face_menu", "F", {"menu": "PIE"}),
     ("faceblur.follow", "T", {"direction": "BOTH"}),
     ("faceblur.add", "B", {"kind": "FACE"}),
     ("faceblur.review_next", "N", {}),
@@ -21,6 +21,17 @@ KEYS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("faceblur.review_fix", "X", {}),
 )
 """Operator, key and options. Each needs Shift, Ctrl and Alt together, which Blender leaves free in the sequencer."""
+
+MOUSE_KEYS: tuple[tuple[str, str, bool, dict[str, object]], ...] = (
+    ("faceblur.transform_cover", "G", False, {"mode": "MOVE"}),
+    ("faceblur.transform_cover", "S", False, {"mode": "RESIZE"}),
+    ("faceblur.transform_cover", "R", False, {"mode": "ROTATE"}),
+    ("faceblur.face_menu", "X", False, {"menu": "OFF"}),
+    ("faceblur.face_menu", "RIGHTMOUSE", False, {"menu": "FACE"}),
+    ("faceblur.add", "LEFTMOUSE", True, {"kind": "FACE", "at_mouse": True}),
+)
+"""Operator, key or button, whether with Ctrl, and options, for the face under the mouse in the preview. Where there is
+none, the operators leave the event to Blender, which uses the same keys for strips."""
 
 _KEYMAPS = ("Sequencer", "Preview")
 
@@ -47,6 +58,12 @@ def register() -> None:
             for option, value in options.items():
                 setattr(item.properties, option, value)
             _KEYS_ADDED.items.append((keymap, item))
+    preview = keyconfig.keymaps.new(name="Preview", space_type="SEQUENCE_EDITOR")
+    for operator, key, ctrl, choices in MOUSE_KEYS:
+        item = preview.keymap_items.new(operator, key, "PRESS", ctrl=ctrl)
+        for option, choice in choices.items():
+            setattr(item.properties, option, choice)
+        _KEYS_ADDED.items.append((preview, item))
 
 
 def unregister() -> None:

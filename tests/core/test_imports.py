@@ -174,6 +174,7 @@ ALLOWED: dict[str, set[str]] = {
         "blender/rendering",
         "blender/thumbnails",
         "blender/guard",
+        "blender/review",
         "blender/overlay",
     },
     "blender/bake": {

@@ -106,6 +106,14 @@ class Hand:
         self.clicks += 1
         time.sleep(0.12)
 
+    def click_with(self, key: str, x: float, y: float) -> None:
+        """Click while a key is held."""
+        self._act("keydown", key)
+        try:
+            self.click(x, y)
+        finally:
+            self._act("keyup", key)
+
     def drag(self, x: float, y: float, to_x: float, to_y: float) -> None:
         """Drag slowly: Blender grabs a border between areas only after the mouse has rested on it."""
         self.move(x, y)

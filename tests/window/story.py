@@ -226,10 +226,13 @@ class Story:
         y = height / 2 - (sum(point[1] for point in points) / len(points) - 0.5) * width
         return round(left + x), round(top + y)
 
-    def choose_from_pie(self, direction: str) -> None:
-        """Open Face Blur's pie menu over the preview and choose the item in that direction."""
+    def choose_from_pie(self, direction: str, place: tuple[int, int] | None = None) -> None:
+        """Open Face Blur's pie menu over a place of the preview and choose the item in that direction.
+
+        Without a place it opens where there is no face.
+        """
         left, top, width, height = self.hand.look()["picture"]
-        x, y = left + round(0.82 * width), top + height // 3
+        x, y = place or (left + round(0.82 * width), top + height // 3)
         self.hand.move(x, y)
         # The previous action may still be drawing.
         time.sleep(1.5)
@@ -681,6 +684,7 @@ def play_desk(story: Story) -> None:
     hand.press("ctrl+z")
     hand.wait("undo removes the key", lambda s: s["masks"][0]["faces"][layer]["locked"] == [], 10)
 
+    _choose_in_the_picture(story)
     story.choose_from_pie("north east")
     left, top, width, height = hand.look()["picture"]
     box = [left + round(part * size) for part, size in ((0.8, width), (0.6, height), (0.9, width), (0.75, height))]
@@ -696,7 +700,7 @@ def play_desk(story: Story) -> None:
         faces["Region 01"]["spans"][1] - faces["Region 01"]["spans"][0] > 20, "the region is tracked through its shot"
     )
 
-    story.choose_from_pie("north west")
+    story.choose_from_pie("north west", ((box[0] + box[2]) // 2, (box[1] + box[3]) // 2))
     hand.wait(
         "the region is disabled in this frame", lambda s: len(s["masks"][0]["faces"]["Region 01"]["spans"]) == 4, 10
     )
@@ -707,6 +711,78 @@ def play_desk(story: Story) -> None:
 
     state = story.save_and_open("desk")
     hand.check(state["masks"][0]["faces"] == faces, "faces and keys are as they were saved")
+
+
+def _choose_in_the_picture(story: Story) -> None:
+    """Choose faces by a click; move one by a drag and by G, switch it off by X, add one by Ctrl-click; undo each."""
+    hand = story.hand
+    state = hand.look()
+    mask, frame = state["masks"][0], state["frame"] - 1
+    here = [name for name, face in mask["faces"].items() if _is_within(face["spans"], frame)]
+    hand.check(len(here) >= 2, f"two faces at the playhead: {here}")
+    for layer in (here[1], here[0], here[1]):
+        hand.click(*story.find_cover(layer))
+        hand.wait(f"a click chooses {layer}", lambda s, layer=layer: s["masks"][0]["active"] == layer, 5)  # type: ignore[misc]
+        time.sleep(0.5)
+
+    def is_locked(state: State, layer: str) -> bool:
+        return bool(state["masks"][0]["faces"][layer]["locked"] == [frame])
+
+    x, y = story.find_cover(here[0])
+    hand.drag(x, y, x + 20, y + 40)
+    state = hand.wait("a drag moves an inactive face at once", lambda s: is_locked(s, here[0]), 10)
+    hand.check(state["masks"][0]["active"] == here[0], "the dragged face is the active one")
+    hand.press("ctrl+z")
+    hand.wait("undo reverts the drag", lambda s: not is_locked(s, here[0]), 10)
+
+    x, y = story.find_cover(here[1])
+    hand.move(x, y)
+    hand.press("g")
+    time.sleep(0.5)
+    hand.move(x + 30, y + 30)
+    hand.photograph("moving")
+    hand.press("Return")
+    hand.wait("G moves the face under the mouse", lambda s: is_locked(s, here[1]), 10)
+    hand.move(x, y)
+    hand.press("ctrl+z")
+    hand.wait("undo reverts G", lambda s: not is_locked(s, here[1]), 10)
+
+    hand.move(x, y)
+    hand.press("x")
+    time.sleep(1.0)
+    hand.photograph("switch-off")
+    hand.press("Return")
+    hand.wait(
+        "X switches it off in this frame", lambda s: not _is_within(s["masks"][0]["faces"][here[1]]["spans"], frame), 10
+    )
+    hand.press("ctrl+z")
+    hand.wait("undo covers it", lambda s: _is_within(s["masks"][0]["faces"][here[1]]["spans"], frame), 10)
+
+    hand.press("ctrl+alt+shift+f")
+    time.sleep(1.0)
+    hand.photograph("pie")
+    hand.press("Escape")
+    time.sleep(0.5)
+
+    before = set(hand.look()["masks"][0]["faces"])
+    left, top, width, height = hand.look()["picture"]
+    hand.click_with("ctrl", left + round(0.9 * width), top + round(0.85 * height))
+    state = hand.wait(
+        "Ctrl-click adds a face", lambda s: len(s["masks"][0]["faces"]) > len(before) and not s["addon"]["active"], 60
+    )
+    (added,) = set(state["masks"][0]["faces"]) - before
+    hand.check(added.startswith("Face"), f"the added track is a face: {added}")
+    spans = state["masks"][0]["faces"][added]["spans"]
+    hand.check(_is_within(spans, frame) and spans[1] - spans[0] > 1, f"it is tracked: {spans}")
+    time.sleep(0.5)
+    hand.photograph("added")
+    hand.press("ctrl+z")
+    hand.wait("undo removes it", lambda s: set(s["masks"][0]["faces"]) == before, 10)
+
+
+def _is_within(spans: list[int], frame: int) -> bool:
+    """Whether a frame lies in flat half-open ranges."""
+    return any(start <= frame < stop for start, stop in zip(spans[::2], spans[1::2], strict=True))
 
 
 def play_review(story: Story) -> None:

@@ -8,17 +8,19 @@ import bpy
 
 def register() -> None:
     """Register the classes, handlers and buttons of this room."""
-    from . import edit_masks, panels
+    from . import edit_masks, panels, status
 
     for item in _list_classes():
         bpy.utils.register_class(item)
     edit_masks.register_handlers()
     panels.edit_masks.add_buttons()
+    status.add_hints()
 
 
 def unregister() -> None:
-    from . import edit_masks, panels
+    from . import edit_masks, panels, status
 
+    status.remove_hints()
     panels.edit_masks.remove_buttons()
     edit_masks.unregister_handlers()
     for item in reversed(_list_classes()):

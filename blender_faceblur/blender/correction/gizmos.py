@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The gizmo that moves, resizes and turns the active face's cover in the preview; each drag sets a locked key."""
+"""The gizmos of the preview: one chooses and moves any cover, one resizes and turns that of the active face.
+
+Each drag sets a locked key.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,8 @@ from ..cover.strips import get_mask
 from ..masks.faces import is_face
 from ..masks.record import MaskRecord
 from .operators.correct import set_cover
+from .operators.pick import draw_ghost, transform_cover
+from .picking import PickedFace, find_face
 
 _SAME_PX = 0.3
 """In source pixels: a drag that moves the cover by less is ignored."""
@@ -60,6 +65,51 @@ class FACEBLUR_OT_set_cover(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class FACEBLUR_GT_faces(bpy.types.Gizmo):
+    """The covers of all faces in a preview: a click makes one active, a drag moves it at once."""
+
+    bl_idname = "FACEBLUR_GT_faces"
+
+    hovered: PickedFace | None
+    moved: Ellipse | None
+    press: tuple[float, float]
+
+    def setup(self) -> None:
+        self.hovered, self.moved, self.press = None, None, (0.0, 0.0)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        if self.hovered is not None and (self.moved is not None or self.is_highlight):
+            draw_ghost(self.hovered, self.moved or self.hovered.cover)
+
+    def test_select(self, context: bpy.types.Context, location: tuple[int, int]) -> int:
+        """0 over a cover, else -1."""
+        region = context.region
+        self.hovered = find_face(context, region, *location) if region is not None else None
+        return -1 if self.hovered is None else 0
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if self.hovered is None:
+            return {"PASS_THROUGH"}
+        self.press, self.moved = (float(event.mouse_region_x), float(event.mouse_region_y)), None
+        # True makes it an undo step, which an operator called from Python is not by default.
+        bpy.ops.faceblur.choose_face("EXEC_DEFAULT", True, strip=self.hovered.strip, layer=self.hovered.layer)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event, tweak: set[str]) -> set[str]:
+        picked, (x, y) = self.hovered, (float(event.mouse_region_x), float(event.mouse_region_y))
+        least = context.preferences.inputs.drag_threshold_mouse * context.preferences.system.ui_scale
+        if picked is not None and (self.moved is not None or math.dist(self.press, (x, y)) >= least):
+            start, mouse = picked.to_source(*self.press), picked.to_source(x, y)
+            self.moved = transform_cover(picked.cover, "MOVE", start, mouse)
+            context.area.tag_redraw()
+        return {"RUNNING_MODAL"}
+
+    def exit(self, context: bpy.types.Context, cancel: bool) -> None:
+        moved, self.moved = self.moved, None
+        if moved is not None and self.hovered is not None and not cancel:
+            _set_later(moved, self.hovered.source_frame, self.hovered.track)
+
+
 class FACEBLUR_GGT_cover(bpy.types.GizmoGroup):
     bl_label = "Face Blur Cover"
     bl_space_type = "SEQUENCE_EDITOR"
@@ -76,7 +126,7 @@ class FACEBLUR_GGT_cover(bpy.types.GizmoGroup):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return not JOB.active and _get_cover(context) is not None
+        return not JOB.active and get_mask(get_active_footage(context)) is not None
 
     @classmethod
     def setup_keymap(cls, keyconfig: bpy.types.KeyConfig) -> bpy.types.KeyMap:
@@ -94,6 +144,8 @@ class FACEBLUR_GGT_cover(bpy.types.GizmoGroup):
         cage.use_draw_modal = True
         cage.target_set_handler("matrix", get=self._read, set=self._write)
         self.cage = cage
+        # The cage comes first, so it gets the clicks where a cover lies below its handles.
+        self.gizmos.new(FACEBLUR_GT_faces.bl_idname)
 
     def draw_prepare(self, context: bpy.types.Context) -> None:
         if self.cage.is_modal:
@@ -103,6 +155,7 @@ class FACEBLUR_GGT_cover(bpy.types.GizmoGroup):
             moved, self.moved = self.moved, None
             _keep_later(moved, self.frame, self.track, self.projection, self.region_projection)
         found = _get_cover(context)
+        self.cage.hide = found is None
         if found is None:
             return
         self.track, self.frame, cover, self.projection = found
@@ -168,8 +221,10 @@ def _to_cover(matrix: Matrix, projection: Projection, shown: RegionProjection) -
 
 def _keep_later(matrix: Matrix, frame: int, track: str, projection: Projection, shown: RegionProjection) -> None:
     """Set the cover from a timer, as operators must not run while the window is being drawn."""
-    cover = _to_cover(matrix, projection, shown)
+    _set_later(_to_cover(matrix, projection, shown), frame, track)
 
+
+def _set_later(cover: Ellipse, frame: int, track: str) -> None:
     def settle() -> None:
         context = bpy.context
         found = _get_cover(context) if context.window is not None else None
@@ -200,4 +255,4 @@ def _keep_later(matrix: Matrix, frame: int, track: str, projection: Projection, 
     bpy.app.timers.register(settle, first_interval=0.0)
 
 
-CLASSES = (FACEBLUR_OT_set_cover, FACEBLUR_GGT_cover)
+CLASSES = (FACEBLUR_OT_set_cover, FACEBLUR_GT_faces, FACEBLUR_GGT_cover)

@@ -163,7 +163,7 @@ def compose_bare_pictures(scene: bpy.types.Scene, channel: int) -> list[BarePict
         frame = _get_frame(scene, strip, mask)
         if mask is None or frame is None:
             continue
-        covers = [cover for cover, code in _list_faces(mask, get_cached(mask), frame) if code is not Code.OFF]
+        covers = [cover for cover, code in list_faces_at(mask, get_cached(mask), frame) if code is not Code.OFF]
         if covers:
             ellipses = np.array([cover.shape_at(frame) for cover in covers])
             picture = get_bare_picture(strip, frame, ellipses, get_projection(scene, strip))
@@ -193,7 +193,7 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
             continue
         chosen = mask.layers.active if strip == active else None
         theirs = of_people.get(mask.name, {})
-        faces = _list_faces(mask, known, frame)
+        faces = list_faces_at(mask, known, frame)
         if faces:
             numbers = np.array([cover.shape_at(frame) for cover, _ in faces])
             points = OUTLINE_POINTS if len(faces) <= _MANY else OUTLINE_POINTS // 2
@@ -249,7 +249,7 @@ def _get_frame(scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.M
     return compute_source_frame(strip, scene.frame_current, max(length, 1))
 
 
-def _list_faces(mask: bpy.types.Mask, known: CachedMask, frame: int) -> list[tuple[LayerRecord, Code]]:
+def list_faces_at(mask: bpy.types.Mask, known: CachedMask, frame: int) -> list[tuple[LayerRecord, Code]]:
     """The faces at a source frame, and how they are covered."""
     off = list_switched_off(mask, known)
     in_review = known.overview.list_in_review(frame) if known.overview is not None else set()

@@ -213,6 +213,23 @@ def go_to(scene: bpy.types.Scene, strip: bpy.types.Strip, entry: ReviewEntry) ->
     PACE.begin()
 
 
+def make_current(strip: bpy.types.Strip, mask: bpy.types.Mask, track: str, source_frame: int) -> None:
+    """Make the open item of a track that contains a frame the current one, without moving the playhead, if any does."""
+    entry = next(
+        (
+            entry
+            for entry in list_entries(strip, mask)
+            if entry.track == track and not entry.verdict and entry.start <= source_frame < entry.stop
+        ),
+        None,
+    )
+    record = MaskRecord.load(mask)
+    if entry is not None and record.reviewing != entry.key:
+        record.reviewing = entry.key
+        record.save(mask)
+        PACE.begin()
+
+
 def keep_verdict(mask: bpy.types.Mask, key: str, verdict: Verdict) -> None:
     """Save an editor's verdict on an item, and change nothing else. Raises FaceBlurError."""
     # The cached document is written back, so it must be up to date.

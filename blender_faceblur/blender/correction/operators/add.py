@@ -7,16 +7,18 @@ import math
 from typing import Any
 
 import bpy
-from bpy.props import EnumProperty, FloatVectorProperty
+from bpy.props import BoolProperty, EnumProperty, FloatVectorProperty
 
 from ....core.document import editing
 from ....core.document.naming import name_track
+from ....core.document.size_guess import guess_face
 from ....core.types import Ellipse, Evidence, FaceBlurError, Sample, TrackDocument, TrackKind, TrackStatus
-from ...common.context import refresh_shown_sequencers
+from ...common.context import get_sequencer_scene, refresh_shown_sequencers
 from ...common.job_operator import JobOperator, JobSteps
 from ...cover.active_face import FaceTarget, get_target, has_target
 from ...cover.projection import get_projection, get_region_projection
 from ...masks.document import load_document
+from ..picking import choose_strip, find_covered_strip, find_face
 from ..properties import EXTENT_ITEMS
 from ..tracking import TrackingStart, get_shot, run_tracking, start_region
 from .correct import apply_change
@@ -52,6 +54,12 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
         description=("Left, top, right and bottom, in source pixels; if empty, the box is drawn with the mouse"),
     )
 
+    at_mouse: BoolProperty(
+        name="At Mouse",
+        options={"SKIP_SAVE", "HIDDEN"},
+        description="Add it where the mouse is, with the size of the faces around it",
+    )
+
     _place: TrackingStart | None = None
     _target: tuple[str, str, str, int] | None = None
     _press: tuple[float, float] | None = None
@@ -64,6 +72,9 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
         return has_target(cls, context, with_face=False)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if self.at_mouse and not self._guess_box(context, event):
+            # Blender's own click.
+            return {"PASS_THROUGH"}
         if any(self.box):
             done = self._go(context, event)
             if "RUNNING_MODAL" in done:
@@ -161,6 +172,23 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
         # The cover of a face is larger than the face by the margin; that of a region must contain the box's corners.
         share = math.sqrt(2) / margin if self.kind == "REGION" else 1.0
         return Ellipse.inscribed((x1, y1, x2, y2)).scaled(share)
+
+    def _guess_box(self, context: bpy.types.Context, event: bpy.types.Event) -> bool:
+        """Compute the box around the mouse. False if no covered picture, or already a cover, is there."""
+        region = context.region
+        if region is None or region.type != "PREVIEW":
+            return False
+        place = float(event.mouse_region_x), float(event.mouse_region_y)
+        strip = find_covered_strip(context, region, *place)
+        if strip is None or find_face(context, region, *place) is not None:
+            return False
+        choose_strip(get_sequencer_scene(context), strip)
+        target = get_target(context, with_face=False)
+        shown = get_region_projection(region)
+        x, y = get_projection(target.scene, target.strip).to_source(*shown.to_view(*place))
+        face = guess_face(load_document(target.mask), target.source_frame, x, y)
+        self.box = face.cx - face.rx, face.cy - face.ry, face.cx + face.rx, face.cy + face.ry
+        return True
 
     def _compute_box(self, context: bpy.types.Context, region: bpy.types.Region) -> None:
         assert self._press is not None

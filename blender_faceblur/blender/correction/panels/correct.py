@@ -112,23 +112,4 @@ class FACEBLUR_MT_switch_on(_Switch, bpy.types.Menu):
     action = "ON"
 
 
-class FACEBLUR_MT_pie(bpy.types.Menu):
-    bl_label = "Face Blur"
-
-    def draw(self, context: bpy.types.Context) -> None:
-        pie = self.layout.menu_pie()
-        settings = get_sequencer_scene(context).faceblur
-        pie.operator("faceblur.begin_here", icon="TRIA_RIGHT_BAR")
-        pie.operator("faceblur.end_here", icon="TRIA_LEFT_BAR")
-        pie.operator("faceblur.follow", icon="TRACKING").direction = "BOTH"
-        add = pie.operator("faceblur.add", text="Add Face", icon="USER")
-        add.kind, add.extent = "FACE", settings.extent
-        off = pie.operator("faceblur.switch_face", text="Off in This Frame", icon="HIDE_OFF")
-        off.action, off.where = "OFF", "FRAME"
-        add = pie.operator("faceblur.add", text="Add Region", icon="SELECT_SET")
-        add.kind, add.extent = "REGION", settings.extent
-        pie.operator("faceblur.split_face", icon="SNAP_MIDPOINT")
-        pie.operator("faceblur.delete_face", icon="TRASH")
-
-
-CLASSES = (FACEBLUR_PT_correct, FACEBLUR_PT_left_out, FACEBLUR_MT_switch_off, FACEBLUR_MT_switch_on, FACEBLUR_MT_pie)
+CLASSES = (FACEBLUR_PT_correct, FACEBLUR_PT_left_out, FACEBLUR_MT_switch_off, FACEBLUR_MT_switch_on)

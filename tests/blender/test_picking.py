@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which face lies under the mouse in the preview, and what its transforms do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import bpy
+import pytest
+
+import blender_faceblur
+from blender_faceblur.blender.correction.operators.pick import transform_cover
+from blender_faceblur.blender.correction.picking import choose_face, find_covered_strip, find_face
+from blender_faceblur.blender.cover.covering import cover_footage
+from blender_faceblur.blender.cover.strips import get_mask
+from blender_faceblur.blender.keymaps import MOUSE_KEYS
+from blender_faceblur.blender.masks.record import MaskRecord
+from blender_faceblur.blender.review.queue import get_current, list_entries
+from blender_faceblur.core.cover.effects import EffectSettings
+from blender_faceblur.core.types import Ellipse, Evidence, ReviewItem, ReviewReason, Sample, Track
+
+from . import disks
+
+REGION: Any = SimpleNamespace(
+    width=disks.WIDTH,
+    height=disks.HEIGHT,
+    type="PREVIEW",
+    view2d=SimpleNamespace(region_to_view=lambda x, y: (x - disks.WIDTH / 2, y - disks.HEIGHT / 2)),
+)
+"""A preview that shows the canvas at a scale of 1; y counts up."""
+
+
+@pytest.fixture
+def scene(film: Path) -> Iterator[Any]:
+    """The covered film from frame 1: the disk is Face 01; Face 02 stands still in frames 5 to 34, Face 03 over it."""
+    bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
+    blender_faceblur.register()
+    scene = bpy.context.workspace.sequencer_scene or bpy.context.scene
+    scene.render.resolution_x, scene.render.resolution_y = disks.WIDTH, disks.HEIGHT
+    scene.render.fps = 24
+    strip = scene.sequence_editor_create().strips.new_movie("disk", str(film), 1, 1)
+    scene.sequence_editor.active_strip = strip
+    document = disks.build_document(film)
+    for name, x in (("Face 02", 40), ("Face 03", 52)):
+        samples = [Sample(f, Ellipse(x, 150, 12, 15), Evidence.DETECTED, 1.0) for f in range(5, 35)]
+        document.tracks.append(Track(name, samples))
+    document.review_items.append(ReviewItem(15, 25, (28, 135, 52, 165), 0.5, ReviewReason.FLOW_ONLY, "Face 02"))
+    cover_footage(scene, strip, document, EffectSettings("solid", disks.COVER))
+    scene.frame_set(1 + 20)
+    yield scene
+    blender_faceblur.unregister()
+
+
+def pick(x: float, y_down: float) -> str:
+    found = find_face(bpy.context, REGION, x, disks.HEIGHT - y_down)
+    return found.layer if found is not None else ""
+
+
+def test_the_face_under_a_point_is_found(scene: Any) -> None:
+    assert pick(*disks.place_disk(20)) == "Face 01"
+    assert pick(200, 20) == "" and pick(40, 150) == "Face 02"
+    scene.frame_set(1 + 38)
+    assert pick(40, 150) == ""
+
+
+def test_of_overlapping_covers_the_active_one_is_found_else_the_nearest(scene: Any) -> None:
+    mask = get_mask(scene.sequence_editor.strips["disk"])
+    mask.layers.active = mask.layers["Face 01"]
+    assert pick(44, 150) == "Face 02" and pick(49, 150) == "Face 03"
+    mask.layers.active = mask.layers["Face 03"]
+    assert pick(44, 150) == "Face 03"
+
+
+def test_a_face_that_is_off_can_be_chosen(scene: Any) -> None:
+    mask = get_mask(scene.sequence_editor.strips["disk"])
+    mask.layers["Face 02"].hide_render = True
+    assert pick(36, 150) == "Face 02"
+
+
+def test_a_moved_and_scaled_strip_is_picked_where_it_is_shown(scene: Any) -> None:
+    strip = scene.sequence_editor.strips["disk"]
+    strip.transform.scale_x = strip.transform.scale_y = 0.5
+    strip.transform.offset_x = 30
+    x, y = disks.place_disk(20)
+    shown = disks.WIDTH / 2 + 30 + (x - disks.WIDTH / 2) / 2, disks.HEIGHT / 2 + (y - disks.HEIGHT / 2) / 2
+    assert pick(*shown) == "Face 01"
+    assert find_covered_strip(bpy.context, REGION, *shown) == strip
+    assert find_covered_strip(bpy.context, REGION, 5, 5) is None
+
+
+def test_choosing_a_face_activates_strip_layer_and_its_review_item(scene: Any) -> None:
+    strip = scene.sequence_editor.strips["disk"]
+    mask = get_mask(strip)
+    entry = next(entry for entry in list_entries(strip, mask) if entry.track == "Face 02")
+    assert get_current(mask) is None
+    scene.sequence_editor.active_strip = None
+    assert choose_face(scene, "disk", "Face 02")
+    assert scene.sequence_editor.active_strip == strip and mask.layers.active.name == "Face 02"
+    current = get_current(mask)
+    assert current is not None and current.track == "Face 02"
+    assert not choose_face(scene, "disk", "Face 99") and not choose_face(scene, "gone", "Face 02")
+    assert bpy.ops.faceblur.choose_face(strip="disk", layer="Face 03") == {"FINISHED"}
+    assert mask.layers.active.name == "Face 03" and MaskRecord.load(mask).reviewing == entry.key
+
+
+def test_transforms_follow_the_mouse() -> None:
+    cover = Ellipse(100, 100, 20, 30, 0.3)
+    assert transform_cover(cover, "MOVE", (90, 90), (95, 110)) == Ellipse(105, 120, 20, 30, 0.3)
+    assert transform_cover(cover, "MOVE", (90, 90), (95, 110), "X") == Ellipse(105, 100, 20, 30, 0.3)
+    twice = transform_cover(cover, "RESIZE", (110, 100), (120, 100))
+    assert (twice.rx, twice.ry) == pytest.approx((40, 60)) and (twice.cx, twice.cy) == (100, 100)
+    assert transform_cover(cover, "RESIZE", (110, 100), (120, 100), "Y").rx == 20
+    assert transform_cover(cover, "RESIZE", (110, 100), (100, 100)).rx == pytest.approx(1.0)
+    turned = transform_cover(cover, "ROTATE", (110, 100), (100, 110))
+    assert turned.angle == pytest.approx(0.3 + math.pi / 2)
+    # Across the negative x axis the angle does not jump.
+    assert transform_cover(cover, "ROTATE", (90, 101), (90, 99)).angle - 0.3 == pytest.approx(2 * math.atan(0.1))
+
+
+def test_the_keys_of_the_mouse_are_those_of_existing_operators(scene: Any) -> None:
+    for operator, _, _, options in MOUSE_KEYS:
+        room, name = operator.split(".")
+        properties = getattr(getattr(bpy.ops, room), name).get_rna_type().properties
+        assert set(options) <= set(properties.keys())
