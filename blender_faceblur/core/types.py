@@ -84,6 +84,8 @@ class SuppressionReason(StrEnum):
     """Detected in only a few frames, with low confidence."""
     RARELY_DETECTED = "rarely_detected"
     """Large, detected by only one of several detectors, and in few of the frames in which all of them ran."""
+    UNLIKELY_FACE = "unlikely_face"
+    """All that is known about it together, with the opinion of another network, says that it is no face."""
     NOT_FOUND_AGAIN = "not_found_again"
     """It was covered before, but a later analysis did not find it."""
     UNKNOWN = "unknown"
@@ -110,6 +112,7 @@ class ReviewReason(StrEnum):
 
     LOW_CONFIDENCE = "low_confidence"
     RARELY_DETECTED = "rarely_detected"
+    UNLIKELY_FACE = "unlikely_face"
     NOT_FOUND_AGAIN = "not_found_again"
 
     DIFFERENT_PERSON = "different_person"

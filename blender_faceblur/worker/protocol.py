@@ -7,6 +7,7 @@ Request lines go to a child's stdin, which stays open: when it closes, the child
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Sequence
@@ -358,6 +359,8 @@ class Frame:
     looked: bool
     looks: list[str] = field(default_factory=list)
     """The appearance of each observation as hexadecimal digits, empty if it has none; an empty list if none has one."""
+    scores: list[float] = field(default_factory=list)
+    """The face score (0..1) of each observation, -1 if it has none; an empty list if none has one."""
 
 
 Message = (
@@ -493,6 +496,7 @@ def from_record(record: FrameRecord) -> Frame:
         ]
         rows.append([*numbers, *([] if observation.roll is None else [round(observation.roll, 3)]), observation.votes])
     looks = [observation.appearance.hex() for observation in record.observations]
+    scores = [-1.0 if math.isnan(one.face_score) else round(one.face_score, 3) for one in record.observations]
     return Frame(
         record.source_frame,
         record.cut,
@@ -501,15 +505,19 @@ def from_record(record: FrameRecord) -> Frame:
         [list(pair) for pair in record.joins],
         record.is_detected_frame,
         looks if any(looks) else [],
+        scores if any(score >= 0 for score in scores) else [],
     )
 
 
 def to_record(frame: Frame) -> FrameRecord:
-    """Raises ProtocolError if an observation or its appearance has the wrong length."""
+    """Raises ProtocolError if an observation, its appearance or the list of scores has the wrong length."""
     rows = []
     if frame.looks and len(frame.looks) != len(frame.rows):
         raise ProtocolError("frame: the numbers of appearances and observations differ")
-    for numbers, look in zip(frame.rows, frame.looks or [""] * len(frame.rows), strict=True):
+    if frame.scores and len(frame.scores) != len(frame.rows):
+        raise ProtocolError("frame: the numbers of face scores and observations differ")
+    looks, scores = frame.looks or [""] * len(frame.rows), frame.scores or [-1.0] * len(frame.rows)
+    for numbers, look, score in zip(frame.rows, looks, scores, strict=True):
         if len(numbers) not in (7, 8) or numbers[0] < 0 or not (numbers[1] < numbers[3] and numbers[2] < numbers[4]):
             raise ProtocolError("frame: an observation is invalid")
         if look and _APPEARANCE.fullmatch(look) is None:
@@ -523,6 +531,7 @@ def to_record(frame: Frame) -> FrameRecord:
                 roll,
                 int(numbers[-1]),
                 bytes.fromhex(look),
+                score if score >= 0 else math.nan,
             )
         )
     if any(len(pair) != 2 for pair in frame.joins):

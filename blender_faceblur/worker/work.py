@@ -28,7 +28,14 @@ from ..files.storage import name_stored, read_stored, store
 from ..sources import SourceGuard
 from .checkpoint import Checkpoint, split_known
 from .embedding import embed_pictures, embed_tracks
-from .ensemble import choose_usable, count_processes, list_used, open_sessions
+from .ensemble import (
+    choose_usable,
+    count_processes,
+    find_opinion_weights,
+    list_used,
+    open_opinion,
+    open_sessions,
+)
 from .live_embedding import LiveEmbedder
 from .opening import open_requested
 from .painting import paint
@@ -108,8 +115,16 @@ def _detect_segment(request: SegmentRequest, send: OnProgress) -> None:
             watch = LiveEmbedder(frame_size, rate, send)
             frames, seeing = watch.pass_frames(frames), watch.observe(detectors)
         stride = compute_stride(preset.detect_every_s, rate)
+        opinion = open_opinion(preset)
         for record in analyse_frames(
-            frames, frame_size, rate, seeing, preset.strong_confidence, source.upright_turn, stride
+            frames,
+            frame_size,
+            rate,
+            seeing,
+            preset.strong_confidence,
+            source.upright_turn,
+            stride,
+            opinion.score_faces if opinion is not None else None,
         ):
             send(from_record(record))
             count += 1
@@ -142,6 +157,8 @@ class _Analysis:
         if not MARGINS[0] <= request.margin <= MARGINS[1]:
             raise FaceBlurError(f"The margin must be between {MARGINS[0]} and {MARGINS[1]}.")
         self._uses, self._notes = choose_usable(self._preset)
+        self._opinion, notes = find_opinion_weights(self._preset)
+        self._notes += notes
         self._kinds = {get_detector(use.detector).finds for use in self._uses}
         if len(self._kinds) > 1:
             raise FaceBlurError(
@@ -201,6 +218,7 @@ class _Analysis:
             self._provider,
             [asdict(model) for model in self._models],
             [asdict(use) for use in self._uses],
+            self._opinion,
         ]
         return name_stored(Path(request.storage), shape)
 

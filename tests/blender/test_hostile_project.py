@@ -14,7 +14,8 @@ import pytest
 
 import blender_faceblur
 from blender_faceblur.blender import command
-from blender_faceblur.blender.bake.baking import FOLDER, KEY, bake, list_bakeable
+from blender_faceblur.blender.bake.baking import FOLDER, bake, list_bakeable
+from blender_faceblur.blender.bake.orders import KEY
 from blender_faceblur.blender.common.jobs import run_to_end
 from blender_faceblur.blender.common.marks import BAKED, MARK, get_modifier
 from blender_faceblur.blender.cover import compositing, nodes

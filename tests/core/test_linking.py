@@ -6,9 +6,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from blender_faceblur.core.geometry import FACE_SHAPE
 from blender_faceblur.core.tracking.appearance import describe_appearance
 from blender_faceblur.core.tracking.linking import LinkedTracks, link_tracks
 from blender_faceblur.core.tracking.observations import ObservationTable, Segment
+from blender_faceblur.core.tracking.smoothing import SMOOTHING
 from blender_faceblur.core.tracking.tracker import FrameRecord, Observation
 from blender_faceblur.core.types import (
     Ellipse,
@@ -56,7 +58,8 @@ def test_a_track_is_extrapolated_at_both_ends() -> None:
     assert 33 <= start <= 36 and 64 <= stop <= 67
     extrapolated = [s for s in track.samples if s.evidence is Evidence.EXTRAPOLATED]
     assert len(extrapolated) == (40 - start) + (stop - 60)
-    assert all(s.ellipse.rx >= 25 and s.ellipse.ry >= 32.5 for s in track.samples)
+    width, height = 25 * FACE_SHAPE.width, 32.5 * FACE_SHAPE.height
+    assert all(s.ellipse.rx >= width - 1e-6 and s.ellipse.ry >= height - 1e-6 for s in track.samples)
 
 
 def test_a_gap_is_interpolated() -> None:
@@ -65,7 +68,8 @@ def test_a_gap_is_interpolated() -> None:
     middle = track.samples[25]
     assert middle.source_frame == 25 and middle.evidence is Evidence.INTERPOLATED
     assert middle.ellipse.cx == pytest.approx(650, abs=4)
-    assert middle.ellipse.cx - middle.ellipse.rx <= 625 and middle.ellipse.cx + middle.ellipse.rx >= 675
+    half = 25 * FACE_SHAPE.width * (1 - SMOOTHING.noise_share)
+    assert middle.ellipse.cx - middle.ellipse.rx <= 650 - half and middle.ellipse.cx + middle.ellipse.rx >= 650 + half
 
 
 def test_tracklets_of_one_face_become_one_track() -> None:
@@ -181,7 +185,7 @@ def test_a_fast_face_is_covered_along_its_motion() -> None:
     slow, fast = middle(2), middle(30)
     assert slow.rx < 26.5
     # While the shutter is open, the face moves by half a frame's motion before and after.
-    assert fast.rx >= 25 + 0.4 * 30 and fast.ry < 1.1 * slow.ry
+    assert fast.rx >= 25 * FACE_SHAPE.width + 0.4 * 30 and fast.ry < 1.1 * slow.ry
 
 
 def test_faces_that_cross_remain_two_tracks() -> None:

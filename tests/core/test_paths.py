@@ -93,7 +93,7 @@ def test_the_catalogue_is_complete() -> None:
     for model in models.values():
         assert len(model.sha256) == 64 and model.bytes > 0 and model.licence and model.origin
         assert any((model.wheel, model.package, model.url, model.tarball))
-        assert bool(model.member) == (model.wheel is not None or model.package is not None)
+        assert not model.member or model.wheel or model.package or model.tarball
         assert bool(model.tarball_sha256) == bool(model.tarball_bytes) == (model.tarball is not None)
         assert bool(model.wheel_sha256) == bool(model.wheel_bytes) == (model.wheel is not None)
         assert model.url is None or model.url.startswith("https://")

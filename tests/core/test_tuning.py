@@ -44,6 +44,7 @@ FIXED = {
     "_CORNERS",
     "_MEAN_BGR",
     "_LEAST_SIDE",
+    "_SIDE_PX",
     "_MARGIN",
     "UNINFORMATIVE",
     # Geometry, the shape of covers, Blender's kernel, and the number of people in a measurement.

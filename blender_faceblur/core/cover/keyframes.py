@@ -23,12 +23,12 @@ outside."""
 class KeyframeSettings:
     """How far a mask between its keys may reach beyond the tracked ellipses. It always contains them."""
 
-    tolerance_share: float = 0.08
+    tolerance_share: float = 0.04
     """How far the mask may reach beyond the ellipse with its margin, as a share of the face's height without it.
-    Raising it saves keys and covers more around the face. Origin not recorded."""
-    tolerance_px: float = 3.0
+    Raising it saves keys and covers more around the face. Origin: chosen with `SmoothingSettings.noise_share`."""
+    tolerance_px: float = 2.0
     """The least such tolerance, in pixels of the source, for small faces. Raising it saves keys and covers more around
-    small faces. Origin not recorded."""
+    small faces. Origin: chosen with `SmoothingSettings.noise_share`."""
     locked_tolerance_px: float = 0.5
     """The tolerance where an editor has locked a key, in pixels of the source. Raising it lets the mask differ from the
     editor's shape. Origin not recorded."""
@@ -52,7 +52,7 @@ KEYFRAMES = KeyframeSettings()
 
 
 def compute_tolerance_px(ellipses: Array) -> Array:
-    """How far the mask may reach beyond tracked ellipses (N x 5, without margin): 8 % of the height or 3 px."""
+    """How far the mask may reach beyond tracked ellipses (N x 5, without margin): 4 % of the height or 2 px."""
     heights = 2 * np.maximum(ellipses[:, 2], ellipses[:, 3])
     return np.maximum(KEYFRAMES.tolerance_share * heights, KEYFRAMES.tolerance_px)
 

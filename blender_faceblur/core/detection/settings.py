@@ -57,6 +57,9 @@ class Preset:
     cover_uncertain: bool = False
     on_request: bool = False
     note: str = ""
+    second_opinion: bool = False
+    """Whether another network looks at what the detectors find; what it and all other evidence contradict is not
+    covered. The evidence is calibrated for these detectors (see `tracking.face_probability`)."""
     detect_every_s: float = 0.0
     """Longest interval, in seconds, between regular detection passes; 0: detectors run on every frame."""
 
@@ -80,6 +83,7 @@ PRESETS = (
         (DetectorUse("centerface", 640, 0.25, each_look=2), DetectorUse("yunet_2023mar", 960, 0.25)),
         strong_confidence=0.5,
         most_processes=3,
+        second_opinion=True,
         detect_every_s=0.125,
     ),
     Preset(

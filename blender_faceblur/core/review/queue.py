@@ -95,7 +95,12 @@ REVIEW_QUEUE = ReviewQueueSettings()
 
 SECONDS_EACH = REVIEW_QUEUE.seconds_per_item
 
-_WHOLE = (ReviewReason.LOW_CONFIDENCE, ReviewReason.NOT_FOUND_AGAIN, ReviewReason.SINGLE_DETECTOR)
+_WHOLE = (
+    ReviewReason.LOW_CONFIDENCE,
+    ReviewReason.NOT_FOUND_AGAIN,
+    ReviewReason.SINGLE_DETECTOR,
+    ReviewReason.UNLIKELY_FACE,
+)
 """Reasons that concern a whole track and not only some of its frames."""
 
 
@@ -119,6 +124,7 @@ _KINDS = {
     ReviewReason.NOT_FOUND_AGAIN: _Kind("lost", 0.7),
     ReviewReason.SINGLE_DETECTOR: _Kind("lone", 0.2),
     ReviewReason.LOW_CONFIDENCE: _Kind("weak", 0.1),
+    ReviewReason.UNLIKELY_FACE: _Kind("unlikely", 0.1),
 }
 _OTHER = _Kind("other", 0.4)
 

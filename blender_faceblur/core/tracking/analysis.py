@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from ..detection.brightening import Averager, brighten, compute_stretch
 from ..detection.fusion import FusedDetection, fuse_detections
 from ..detection.picture_sizes import compute_detector_size
-from ..detection.settings import DetectorUse, Preset
+from ..detection.settings import PLATES, DetectorUse, Preset
 from ..detection.windows import choose_windows, detect_in_windows
 from ..geometry import Array
 from ..types import Detection, ModelUse, ReviewItem, ReviewReason, SourceInfo, TrackDocument
 from .appearance import describe_appearance
+from .face_probability import FaceScorer, ScoreFaces
 from .linking import link_tracks
 from .observations import ObservationTable, Segment
 from .optical_flow import track_boxes
@@ -78,15 +79,19 @@ def analyse_frames(
     strong_confidence: float,
     upright_turn: int = 0,
     stride: int = 1,
+    score_faces: ScoreFaces | None = None,
 ) -> Iterator[FrameRecord]:
     """Detect and track faces in consecutive pictures (BGR, of `compute_decode_size`); yields records in order.
 
     A record follows its picture by about a second. Boxes are in pixels of `frame_size`. `upright_turn` is the clockwise
     rotation in degrees (0, 90, 180, 270) of the pictures for the detectors; results are rotated back. The detectors run
     on the first frame, on each multiple of `stride`, and after cuts; in between, optical flow tracks the faces. When it
-    loses one, or becomes unreliable, the detectors search around the expected position.
+    loses one, or becomes unreliable, the detectors search around the expected position. `score_faces` gives the second
+    opinion on what they find.
     """
-    return _FrameAnalyser(frame_size, frame_rate, detectors, strong_confidence, upright_turn, stride).run(frames)
+    return _FrameAnalyser(frame_size, frame_rate, detectors, strong_confidence, upright_turn, stride, score_faces).run(
+        frames
+    )
 
 
 class _FrameAnalyser:
@@ -100,6 +105,7 @@ class _FrameAnalyser:
         strong_confidence: float,
         upright_turn: int,
         stride: int,
+        score_faces: ScoreFaces | None,
     ) -> None:
         """The arguments are those of `analyse_frames`."""
         self._stored_size, self._upright_turn = frame_size, upright_turn
@@ -119,6 +125,7 @@ class _FrameAnalyser:
         self._stride = stride
         self._describe_every = stride * max(1, round(FRAME_ANALYSIS.describe_every_s * frame_rate / stride))
         self._tracker = Tracker(frame_rate, strong_confidence, self._compute_flow, stride)
+        self._scorer = FaceScorer(score_faces, frame_rate) if score_faces is not None else None
         self._cuts = CutDetector(frame_rate)
         self._averager = Averager()
         self._frame: _PreparedFrame | None = None
@@ -150,6 +157,10 @@ class _FrameAnalyser:
                 detection.appearance = describe_appearance(frame.small, detection.box * self._to_flow)
         records = self._tracker.step(source_frame, fused, frame.grey, is_cut, is_mixed, self._detect_around)
         self._tracker.newest.is_detected_frame = len(frame.detections) == len(self._detectors)
+        if self._scorer is not None:
+            seen = frame.get_largest()
+            scale = np.array(seen.shape[1::-1]) / np.array(self._upright_size)
+            self._scorer.score(self._tracker.newest, seen, scale)
         return records
 
     def _detect_when_due(
@@ -218,6 +229,10 @@ class _PreparedFrame:
         self.stretch = compute_stretch(self.thumbnail)
         seen = self.small if self.stretch is None else brighten(self.small, self.stretch)
         self.grey = np.asarray(cv2.cvtColor(seen, cv2.COLOR_BGR2GRAY), np.uint8)
+
+    def get_largest(self) -> NDArray[np.uint8]:
+        """The picture in the size in which it came, brightened if it is too dark."""
+        return self.at_size((self.upright.shape[1], self.upright.shape[0]))
 
     def at_size(self, size: tuple[int, int]) -> NDArray[np.uint8]:
         """The picture at a size, brightened if it is too dark."""
@@ -288,6 +303,7 @@ def build_document(
         preset.strong_confidence,
         preset.cover_uncertain,
         has_several_detectors=len({model.name for model in models}) > 1,
+        shows_faces=preset.name != PLATES.name,
     )
     whole = (0.0, 0.0, float(source.width), float(source.height))
     gradual = [

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Array, compute_areas
+from ..geometry import Array, compute_areas, fit_ellipses, fit_faces
 from ..types import Ellipse, Evidence, Sample
 from .observations import Trajectory
 from .smoothing import fill_rolls, smooth_ellipses
@@ -48,6 +48,21 @@ class FillingSettings:
     slow_sizes: float = 0.08
     """Motion from one frame to the next, in sizes of the face, that does not blur it. Raising it enlarges fewer boxes.
     Origin not recorded."""
+    uncertain_confidence: float = 0.45
+    """Confidence (0..1) up to which a box is covered whole: it may lie beside the face. Raising it covers more around
+    faces that are dark, blurred or half hidden. Origin: with `certain_confidence`, chosen so that smaller covers lose
+    no clear face in worse versions of the shared clips."""
+    certain_confidence: float = 0.8
+    """Confidence (0..1) from which only the face in the box is covered (see `geometry.FaceShapeSettings`) and its noise
+    smoothed away; in between both hold in part. Raising it covers more around such faces. Origin: see
+    `uncertain_confidence`."""
+    certain_s: float = 0.2
+    """Seconds to the nearest detection up to which a box is that certain; after twice as long it is covered whole.
+    Raising it covers less where the face is only tracked. Origin: see `uncertain_confidence`."""
+    certain_size_px: float = 40.0
+    """Size of a face, in pixels of the source, from which its box is that certain; for smaller ones, of which a pixel
+    more or less is a large part, it is less in proportion. Raising it covers more around small faces. Origin: see
+    `uncertain_confidence`."""
     motion_growth_share: float = 0.5
     """Growth of each side of the box along the motion, as a share of the motion beyond `slow_sizes`. Raising it covers
     more of the blur. Origin not recorded."""
@@ -74,9 +89,10 @@ def fill_trajectory(
     frame_rate: float,
     leaving_s: float,
     margin: float = 0.0,
+    shows_face: bool = True,
 ) -> list[Sample]:
     """Samples of a trajectory within its shot: gaps filled, ends extrapolated, `margin` pixels added, motion
-    smoothed."""
+    smoothed. Something other than a face fills its boxes."""
     first, last = int(trajectory.frames[0]), int(trajectory.frames[-1])
     shot = bisect_right(cuts, first)
     begin = max(0, cuts[shot - 1] if shot else 0)
@@ -95,9 +111,16 @@ def fill_trajectory(
     evidence = np.pad(evidence, (len(before), len(after)), constant_values=_EXTRAPOLATED)
     confidence = np.pad(confidence, (len(before), len(after)), mode="edge")
     rolls = np.pad(rolls, (len(before), len(after)), constant_values=np.nan)
-    boxes = _grow_moving(_grow_undetected(boxes, evidence == _DETECTED, frame_rate))
-    boxes += margin * np.array([-1.0, -1.0, 1.0, 1.0])
-    ellipses = smooth_ellipses(boxes, fill_rolls(rolls, confidence, frame_rate), frame_size, frame_rate)
+    grown = _grow_moving(_grow_undetected(boxes, evidence == _DETECTED, frame_rate))
+    grown += margin * np.array([-1.0, -1.0, 1.0, 1.0])
+    filled = fill_rolls(rolls, confidence, frame_rate)
+    raw = fit_ellipses(grown, filled)
+    certainty = _compute_certainty(boxes, confidence, _compute_distances(evidence == _DETECTED) / frame_rate)
+    if shows_face:
+        # Only the face's own box is reduced to the face; what was added for motion and doubt stays.
+        is_upside_down = bool(np.nansum(np.cos(rolls)) < 0)
+        raw += certainty[:, None] * (fit_faces(boxes, filled, is_upside_down) - fit_ellipses(boxes, filled))
+    ellipses = smooth_ellipses(raw, certainty, frame_size, frame_rate)
     return [
         Sample(frame, Ellipse(*ellipse), _EVIDENCE[kind], sure)
         for frame, ellipse, kind, sure in zip(
@@ -105,6 +128,17 @@ def fill_trajectory(
         )
         if 0 <= frame < frame_count
     ]
+
+
+def _compute_certainty(boxes: Array, confidence: Array, undetected_s: Array) -> Array:
+    """How certain it is (N, 0..1) that boxes (N x 4) lie where their faces are.
+
+    `undetected_s` (N): seconds to the nearest detection.
+    """
+    low, high = FILLING.uncertain_confidence, FILLING.certain_confidence
+    sure = np.clip((confidence - low) / (high - low), 0, 1)
+    sure *= np.clip(2 - undetected_s / FILLING.certain_s, 0, 1)
+    return np.asarray(sure * np.minimum(1, np.sqrt(compute_areas(boxes)) / FILLING.certain_size_px))
 
 
 def _extend(boxes: Array, room: int, frame_size: tuple[int, int], frame_rate: float, leaving_s: float) -> Array:
@@ -152,11 +186,18 @@ def _grow_undetected(boxes: Array, found: NDArray[np.bool_], frame_rate: float) 
     """Enlarge boxes with the time to the nearest detection, as their position becomes less certain."""
     if not found.any():
         return boxes
+    away = _compute_distances(found) / frame_rate
+    growth = np.minimum(FILLING.growth_share_per_s * away, FILLING.most_growth_share)[:, None]
+    half = (boxes[:, 2:] - boxes[:, :2]) / 2 * growth
+    return np.concatenate([boxes[:, :2] - half, boxes[:, 2:] + half], axis=1)
+
+
+def _compute_distances(found: NDArray[np.bool_]) -> Array:
+    """Frames from each frame to the nearest one with a detection; infinite if there is none."""
+    if not found.any():
+        return np.full(len(found), np.inf)
     at = np.arange(len(found))
     seen = np.nonzero(found)[0]
     right = np.clip(np.searchsorted(seen, at), 0, len(seen) - 1)
     left = np.clip(right - 1, 0, len(seen) - 1)
-    away = np.minimum(np.abs(at - seen[left]), np.abs(at - seen[right])) / frame_rate
-    growth = np.minimum(FILLING.growth_share_per_s * away, FILLING.most_growth_share)[:, None]
-    half = (boxes[:, 2:] - boxes[:, :2]) / 2 * growth
-    return np.concatenate([boxes[:, :2] - half, boxes[:, 2:] + half], axis=1)
+    return np.minimum(np.abs(at - seen[left]), np.abs(at - seen[right])).astype(float)

@@ -14,9 +14,10 @@ from ..document.naming import name_track
 from ..geometry import Array, compute_areas, compute_centre, compute_paired_common_areas, compute_size
 from ..types import ReviewItem, ReviewReason, Sample, Suppression, SuppressionReason, Track, TrackKind, TrackStatus
 from .appearance import is_similar_appearance
+from .face_probability import FACE_PROBABILITY, compute_face_logit
 from .filling import FILLING, fill_trajectory, split_at_gaps
 from .observations import ObservationTable, Trajectory
-from .review_items import find_review_items
+from .review_items import find_review_items, make_review_item
 from .shots import drop_rapid_cuts
 
 
@@ -130,21 +131,14 @@ def link_tracks(
     strong_confidence: float,
     cover_uncertain: bool,
     has_several_detectors: bool,
+    shows_faces: bool = True,
 ) -> LinkedTracks:
     """Link all observations into tracks over frames 0..frame_count, with their review items.
 
-    `strong_confidence`: see `settings.Preset`.
+    `strong_confidence`: see `settings.Preset`. `shows_faces`: whether the boxes are those of faces.
     """
     cuts = drop_rapid_cuts(table.cuts, frame_rate)
-    trajectories = _join_segments(table.build_trajectories())
-    trajectories = _join_met(trajectories, table.joins)
-    trajectories = _join_fragments(trajectories, cuts, frame_rate)
-    if has_several_detectors:
-        carried = round(LINKING.single_detector_carry_s * frame_rate)
-        trajectories = [
-            _trim_ends(trajectory, carried) if _is_single_detector(trajectory, frame_size) else trajectory
-            for trajectory in trajectories
-        ]
+    trajectories = join_tracklets(table, frame_size, frame_rate, has_several_detectors)
     detected_frames = np.array(sorted(table.detected_frames))
     margin = 0.0
     if cover_uncertain:
@@ -152,9 +146,25 @@ def link_tracks(
     covered: list[tuple[Track, Trajectory, Suppression | None]] = []
     aside: list[tuple[Track, Trajectory, Suppression | None]] = []
     reasons = [
-        (_explain_rarely_detected(trajectory, frame_size, detected_frames) if has_several_detectors else None)
-        or _explain_low_confidence(trajectory, strong_confidence, frame_size, detected_frames, single=frame_count == 1)
+        explain_weakness(
+            trajectory,
+            strong_confidence,
+            frame_size,
+            detected_frames,
+            has_several_detectors=has_several_detectors,
+            single=frame_count == 1,
+        )
         for trajectory in trajectories
+    ]
+    logits = [
+        compute_face_logit(trajectory, frame_size, detected_frames) if has_several_detectors else None
+        for trajectory in trajectories
+    ]
+    reasons = [
+        Suppression(SuppressionReason.UNLIKELY_FACE)
+        if reason is None and logit is not None and logit < FACE_PROBABILITY.covered_logit
+        else reason
+        for reason, logit in zip(reasons, logits, strict=True)
     ]
     suppressed = [
         bool(reason) and not (cover_uncertain and _is_likely(trajectory, strong_confidence, frame_size))
@@ -165,7 +175,7 @@ def link_tracks(
         # What may not be a face is not extrapolated out of the picture: its motion is as unreliable as its size.
         leaving_s = FILLING.extrapolate_s if reason else FILLING.leaving_s
         for part in split_at_gaps(trajectory, cuts, round(LINKING.join_gap_s * frame_rate)):
-            filled = fill_trajectory(part, cuts, frame_count, frame_size, frame_rate, leaving_s, margin)
+            filled = fill_trajectory(part, cuts, frame_count, frame_size, frame_rate, leaving_s, margin, shows_faces)
             samples += [s for s in filled if not samples or s.source_frame > samples[-1].source_frame]
         if samples:
             track = (
@@ -182,18 +192,32 @@ def link_tracks(
             if reason:
                 linked.review_items.append(_to_review_item(track.name, trajectory, reason, frame_count))
             else:
-                linked.review_items += find_review_items(
-                    track,
-                    trajectory,
-                    cuts,
-                    frame_count,
-                    frame_size,
-                    frame_rate,
-                    detected_frames if has_several_detectors else detected_frames[:0],
-                )
+                several = detected_frames if has_several_detectors else detected_frames[:0]
+                items = find_review_items(track, trajectory, cuts, frame_count, frame_size, frame_rate, several)
+                logit = compute_face_logit(trajectory, frame_size, detected_frames) if has_several_detectors else None
+                if logit is not None and logit < FACE_PROBABILITY.certain_logit:
+                    items = [item for item in items if item.reason is not ReviewReason.SINGLE_DETECTOR]
+                    items.append(make_review_item(track.name, track.samples, ReviewReason.UNLIKELY_FACE))
+                linked.review_items += items
     linked.tracks, linked.uncovered = [track for track, *_ in covered], [track for track, *_ in aside]
     linked.review_items.sort(key=lambda d: d.start)
     return linked
+
+
+def join_tracklets(
+    table: ObservationTable, frame_size: tuple[int, int], frame_rate: float, has_several_detectors: bool
+) -> list[Trajectory]:
+    """The trajectories of all faces, whether they are covered or not: tracklets that show one face are joined."""
+    trajectories = _join_segments(table.build_trajectories())
+    trajectories = _join_met(trajectories, table.joins)
+    trajectories = _join_fragments(trajectories, drop_rapid_cuts(table.cuts, frame_rate), frame_rate)
+    if not has_several_detectors:
+        return trajectories
+    carried = round(LINKING.single_detector_carry_s * frame_rate)
+    return [
+        _trim_ends(trajectory, carried) if _is_single_detector(trajectory, frame_size) else trajectory
+        for trajectory in trajectories
+    ]
 
 
 def _join_segments(trajectories: list[Trajectory]) -> list[Trajectory]:
@@ -335,6 +359,23 @@ def _trim_ends(trajectory: Trajectory, frames: int) -> Trajectory:
     """Cut a trajectory that many frames before its first and after its last detection."""
     seen = trajectory.frames[trajectory.is_detected()]
     return trajectory.select((trajectory.frames >= seen[0] - frames) & (trajectory.frames <= seen[-1] + frames))
+
+
+def explain_weakness(
+    trajectory: Trajectory,
+    strong_confidence: float,
+    frame_size: tuple[int, int],
+    detected_frames: NDArray[np.int_],
+    *,
+    has_several_detectors: bool,
+    single: bool,
+) -> Suppression | None:
+    """Why a trajectory is suppressed before anybody gives a second opinion on it; None if it is not.
+
+    `detected_frames`: the frames in which all detectors ran, sorted. `single`: whether the film is a single picture.
+    """
+    rarely = _explain_rarely_detected(trajectory, frame_size, detected_frames) if has_several_detectors else None
+    return rarely or _explain_low_confidence(trajectory, strong_confidence, frame_size, detected_frames, single=single)
 
 
 def _explain_rarely_detected(

@@ -59,7 +59,9 @@ class ObservationTable:
             self._frames.append(record.source_frame)
             self._tracklets.append(self._number(segment, observation.tracklet))
             roll = float("nan") if observation.roll is None else observation.roll
-            self._numbers.extend((*observation.box.tolist(), observation.confidence, roll, observation.votes))
+            self._numbers.extend(
+                (*observation.box.tolist(), observation.confidence, roll, observation.votes, observation.face_score)
+            )
             if observation.appearance and own.start <= record.source_frame < own.stop:
                 appearances = self._appearances.setdefault(self._tracklets[-1], [])
                 appearances[1:] = [(record.source_frame, observation.appearance)]
@@ -81,7 +83,7 @@ class ObservationTable:
     def build_trajectories(self) -> list[Trajectory]:
         """One trajectory per tracklet, in order of first frame."""
         frames = np.frombuffer(self._frames, np.int32) if self._frames else np.zeros(0, np.int32)
-        numbers = np.frombuffer(self._numbers, np.float32).reshape(-1, 7) if self._frames else np.zeros((0, 7))
+        numbers = np.frombuffer(self._numbers, np.float32).reshape(-1, 8) if self._frames else np.zeros((0, 8))
         tracklet_of = np.frombuffer(self._tracklets, np.int64) if self._frames else np.zeros(0, np.int64)
         order = np.lexsort((frames, tracklet_of))
         edges = np.nonzero(np.diff(tracklet_of[order]))[0] + 1
@@ -103,6 +105,7 @@ class ObservationTable:
                     rows[:, 4],
                     rows[:, 5],
                     rows[:, 6],
+                    rows[:, 7],
                     (at >= own.start) & (at < own.stop),
                     self._appearances.get(number, []),
                 )
@@ -114,6 +117,7 @@ class ObservationTable:
 class Trajectory:
     """Observations of one face, sorted by frame, one per frame. `owned`: whether the process owns the frame.
 
+    `face_scores`: see `tracker.Observation`; NaN in most frames.
     `appearances`: the first and the last one, if there are any.
     """
 
@@ -123,6 +127,7 @@ class Trajectory:
     confidence: Array
     rolls: Array
     votes: Array
+    face_scores: Array
     owned: NDArray[np.bool_]
     appearances: list[Appearance] = field(default_factory=list)
 
@@ -142,6 +147,7 @@ class Trajectory:
             confidence[keep],
             np.concatenate([self.rolls, other.rolls])[keep],
             votes[keep],
+            np.concatenate([self.face_scores, other.face_scores])[keep],
             owned[keep],
             appearances[:1] + appearances[1:][-1:],
         )
@@ -155,6 +161,7 @@ class Trajectory:
             self.confidence[rows],
             self.rolls[rows],
             self.votes[rows],
+            self.face_scores[rows],
             self.owned[rows],
             self.appearances,
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from ..geometry import Array, fit_ellipses, grow_to_contain
+from ..geometry import Array, grow_to_contain
 from .sparse import Bounds, choose_keys, compute_centres, compute_reaches, lead_out
 
 
@@ -16,10 +16,9 @@ from .sparse import Bounds, choose_keys, compute_centres, compute_reaches, lead_
 class SmoothingSettings:
     """How the motion of a track is smoothed, and how far its straight stretches may lie outside the smooth motion."""
 
-    place_s: float = 0.05
+    place_s: float = 0.08
     """Standard deviation, in seconds, of the Gaussian that smooths position and size. Raising it reduces jitter, and
-    needs larger ellipses to keep fast faces inside. Origin: lowered twice, from 0.1, while the number of keys was
-    reduced at about the same covered area."""
+    needs larger ellipses to keep fast faces inside. Origin: see `noise_share`."""
     roll_s: float = 0.25
     """Standard deviation, in seconds, of the Gaussian that averages roll angles. Raising it calms the rotation and lags
     behind faces that roll. Origin not recorded."""
@@ -27,19 +26,23 @@ class SmoothingSettings:
     """Standard deviation, in seconds, of the stronger smoothing that is tried as a second candidate. Raising it offers
     straighter, larger covers. Origin: introduced with straight stretches, which saved a third of the keys at the same
     coverage; how it was chosen is not recorded."""
-    room_share: float = 0.25
+    room_share: float = 0.08
     """Room that the straight stretches have outside the smooth ellipse, as a share of its height. Raising it saves keys
-    and covers more around the face. Origin: introduced with straight stretches; how it was chosen is not recorded."""
-    least_room_px: float = 2.0
+    and covers more around the face. Origin: see `noise_share`."""
+    least_room_px: float = 1.0
     """The least such room, in pixels of the source, for small faces. Raising it saves keys and covers more around
-    small faces. Origin: introduced with straight stretches; how it was chosen is not recorded."""
-    most_room_share: float = 0.03
+    small faces. Origin: see `noise_share`."""
+    most_room_share: float = 0.012
     """The most such room, as a share of the picture's shorter side: excess cover around a large face takes up much of
-    the picture. Raising it saves keys and covers more around large faces. Origin: introduced when it reduced the
-    needlessly covered area by a quarter."""
+    the picture. Raising it saves keys and covers more around large faces. Origin: see `noise_share`."""
     candidate_room_share: float = 0.5
     """Share (0..1) of the room by which the wider candidates are enlarged. Raising it makes longer stretches fit and
     covers more around the face. Origin: raised from 0.3 when the keys were halved at about the same covered area."""
+    noise_share: float = 0.12
+    """Share of its semi-axes by which a frame's own ellipse may stick out of the smooth one: detected boxes vary by
+    that much from one detection to the next while the face does not. Raising it covers less; a margin of 1.4 covers
+    what sticks out. Origin: with the four below, chosen on the shared clips for covers of 1.5 times the face
+    (docs/measuring.md)."""
     inner_slack: float = 1e-3
     """Share by which the detected ellipse may stick out of the straight stretch while keys are chosen; the ellipses are
     grown to contain it afterwards. Raising it only gives rounding errors more room. Origin not recorded."""
@@ -86,18 +89,20 @@ def fill_rolls(rolls: Array, confidence: Array, frame_rate: float) -> Array:
     return np.interp(np.arange(len(rolls)), at, angle)
 
 
-def smooth_ellipses(boxes: Array, rolls: Array, frame_size: tuple[int, int], frame_rate: float) -> Array:
-    """Ellipses (N x 5: cx, cy, rx, ry, angle) for consecutive frames' boxes (N x 4) and filled rolls (N).
+def smooth_ellipses(raw: Array, certainty: Array, frame_size: tuple[int, int], frame_rate: float) -> Array:
+    """Smooth the ellipses of consecutive frames (N x 5: cx, cy, rx, ry, angle).
 
-    Each contains the ellipse in its own frame's box. They move linearly between as few keys as that allows, so that an
-    editor corrects keys rather than noise.
+    Each contains its own frame's one, but for `SMOOTHING.noise_share` where `certainty` (N, 0..1) is 1. They move
+    linearly between as few keys as that allows, so that an editor corrects keys rather than noise.
     """
-    raw = fit_ellipses(boxes, rolls)
     if len(raw) < 3:
         return raw
+    raw = raw.copy()
     # Half a turn leaves an ellipse unchanged, but interpolation must not rotate it by half a turn.
     raw[:, 4] = np.unwrap(raw[:, 4], period=np.pi)
-    smooth = _smooth_tightly(raw, frame_rate)
+    inner = raw.copy()
+    inner[:, 2:4] *= 1 - SMOOTHING.noise_share * certainty[:, None]
+    smooth = _smooth_tightly(raw, inner, frame_rate)
     height = 2 * np.maximum(smooth[:, 2], smooth[:, 3])
     room = np.maximum(
         np.minimum(SMOOTHING.room_share * height, SMOOTHING.most_room_share * min(frame_size)), SMOOTHING.least_room_px
@@ -107,28 +112,28 @@ def smooth_ellipses(boxes: Array, rolls: Array, frame_size: tuple[int, int], fra
     wider[:, 2:4] = SMOOTHING.candidate_room_share * room[:, None]
     # A tight candidate for straight motion, and wider ones that lead out of turns.
     candidates = [smooth] + [
-        grow_to_contain(lead_out(motion, room), raw) for motion in (smooth, smooth + wider, calm + wider)
+        grow_to_contain(lead_out(motion, room), inner) for motion in (smooth, smooth + wider, calm + wider)
     ]
     bounds = Bounds(
-        compute_centres(raw),
-        compute_reaches(raw) * (1 - SMOOTHING.inner_slack),
+        compute_centres(inner),
+        compute_reaches(inner) * (1 - SMOOTHING.inner_slack),
         compute_centres(smooth),
         compute_reaches(smooth) + room[:, None],
     )
     frames, keys = choose_keys(candidates, bounds)
     at = np.arange(len(raw))
     even = np.stack([np.interp(at, frames, keys[:, i]) for i in range(5)], axis=1)
-    return grow_to_contain(even, raw)
+    return grow_to_contain(even, inner)
 
 
-def _smooth_tightly(raw: Array, frame_rate: float) -> Array:
+def _smooth_tightly(raw: Array, inner: Array, frame_rate: float) -> Array:
     kernel = _compute_gaussian(SMOOTHING.place_s * frame_rate)
     smooth = _smooth_calmly(raw, kernel)
     smooth[:, 4] = raw[:, 4]
     # What each frame lacks, as one margin for both semi-axes, spread smoothly over its neighbours.
-    margin = _raise_to_maxima(grow_to_contain(smooth, raw)[:, 2] - smooth[:, 2], kernel)
+    margin = _raise_to_maxima(grow_to_contain(smooth, inner)[:, 2] - smooth[:, 2], kernel)
     smooth[:, 2:4] += margin[:, None]
-    return grow_to_contain(smooth, raw)
+    return grow_to_contain(smooth, inner)
 
 
 def _smooth_calmly(ellipses: Array, kernel: Array) -> Array:

@@ -94,7 +94,8 @@ TRACKING = TrackingSettings()
 class Observation:
     """A tracklet's box (4,) at one frame: detected (votes above 0) or carried there by optical flow (votes 0).
 
-    `appearance`: see `fusion.FusedDetection`.
+    `appearance`: see `fusion.FusedDetection`. `face_score` (0..1): how much the picture here looks like a face to the
+    network that gives the second opinion; NaN where it was not asked.
     """
 
     tracklet: int
@@ -103,6 +104,7 @@ class Observation:
     roll: float | None
     votes: int
     appearance: bytes = b""
+    face_score: float = math.nan
 
 
 @dataclass(slots=True)

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How probably a trajectory shows a face, from all that is known about it.
+
+That is what the detectors say, how steadily, and what a network says that knows nothing of theirs (the second
+opinion, see `detectors.onet`). The score is a logistic regression, which benchmarks/opinion.py fits to labelled tracks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import Array, compute_areas
+from .observations import Trajectory
+from .tracker import FrameRecord, Observation
+
+ScoreFaces = Callable[[NDArray[np.uint8], Sequence[Array]], list[float]]
+"""Takes a picture (BGR) and boxes in its pixels; returns how much each looks like a face (0..1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceProbabilitySettings:
+    """Which detections get a second opinion, and how evidence becomes a probability.
+
+    The evidence is the list in `compute_evidence`. `means`, `scales` and `weights` have one value for each piece of it.
+    """
+
+    first_scores: int = 4
+    """Detections of a tracklet that are scored as soon as they come, so that brief ones have several scores. Raising it
+    takes time. Origin: with `score_every_s`, 7 scores for a face of two seconds."""
+    score_every_s: float = 0.4
+    """Seconds between two later scores. Raising it saves time and may miss the moment in which a face turns to the
+    camera. Origin: see `first_scores`."""
+    score_every_share: float = 0.1
+    """The same as a share of the tracklet's age, where that is longer, so that a face which stays in the picture is
+    scored rarely. Raising it saves time. Origin: a guess."""
+    most_per_frame: int = 12
+    """Scores in one frame, those first that have fewest. Raising it takes time in crowds. Origin: 12 take 11 ms."""
+    least_size_px: float = 24.0
+    """Size, in pixels of the picture that the detectors see, below which nobody is asked: on smaller faces the network
+    guesses. Raising it leaves more of what is no face covered. Origin: on the labelled tracks, the area under the curve
+    is 0.81 for all sizes and 0.95 from 24 px."""
+    means: tuple[float, ...] = (0.674, 0.736, 0.594, 0.377, -1.991)
+    """The mean of each piece of evidence. Raising it equals lowering `offset`. Origin: benchmarks/opinion.py."""
+    scales: tuple[float, ...] = (0.323, 0.193, 0.227, 0.434, 0.818)
+    """Its standard deviation. Raising it gives the evidence less weight. Origin: benchmarks/opinion.py."""
+    weights: tuple[float, ...] = (0.843, 0.531, 1.027, 1.898, -0.52)
+    """The weight of each piece of evidence. Raising it gives the evidence more say. Origin: benchmarks/opinion.py."""
+    offset: float = 2.377
+    """The logit of a track with mean evidence. Raising it leaves more covered. Origin: benchmarks/opinion.py."""
+    covered_logit: float = -1.75
+    """Logit from which a track is covered. Raising it leaves more uncovered. Origin: below that of every face among the
+    labelled tracks of the clips that the weights come from; the lowest is -1.69."""
+    certain_logit: float = 0.0
+    """Logit from which a covered track is not listed for review. Raising it lists more. Origin: even odds."""
+
+
+FACE_PROBABILITY = FaceProbabilitySettings()
+
+EVIDENCE = ("face score", "highest confidence", "mean confidence", "detectors agree", "size")
+"""What `compute_evidence` returns, in its order."""
+
+
+def compute_evidence(
+    trajectory: Trajectory, frame_size: tuple[int, int], detected_frames: NDArray[np.int_]
+) -> list[float] | None:
+    """What is known about a trajectory (see `EVIDENCE`); None if it has no second opinion.
+
+    Its best face score (0..1; a face that looks at the camera for a moment is a face), its highest and its mean
+    confidence, the share of the frames within it in which all detectors ran and several found it, and the logarithm of
+    its size as a share of the picture's shorter side. `detected_frames`: the frames in which all detectors ran, sorted.
+    """
+    scores = trajectory.face_scores[np.isfinite(trajectory.face_scores)]
+    if not len(scores):
+        return None
+    found = trajectory.is_detected()
+    frames, confidence = trajectory.frames[found], trajectory.confidence[found]
+    sizes = np.sqrt(compute_areas(trajectory.boxes[found]))
+    searched = np.isin(frames, detected_frames)
+    first, stop = np.searchsorted(detected_frames, (frames[0], frames[-1] + 1))
+    agreed = int((trajectory.votes[found][searched] > 1).sum()) / max(1, int(stop - first))
+    return [
+        float(scores.max()),
+        float(confidence.max()),
+        float(confidence.mean()),
+        agreed,
+        math.log(float(np.median(sizes)) / min(frame_size)),
+    ]
+
+
+def compute_face_logit(
+    trajectory: Trajectory, frame_size: tuple[int, int], detected_frames: NDArray[np.int_]
+) -> float | None:
+    """The logit of the probability that a trajectory shows a face; None if it has no second opinion."""
+    evidence = compute_evidence(trajectory, frame_size, detected_frames)
+    if evidence is None:
+        return None
+    values = (np.array(evidence) - FACE_PROBABILITY.means) / FACE_PROBABILITY.scales
+    return FACE_PROBABILITY.offset + float(values @ np.array(FACE_PROBABILITY.weights))
+
+
+@dataclass(slots=True)
+class _Scored:
+    """How often a tracklet was scored, and in which frames first and last."""
+
+    first_frame: int
+    last_frame: int
+    count: int = 0
+
+
+@dataclass(slots=True)
+class FaceScorer:
+    """Gives observations their face scores, at most so many a frame and ever more rarely for one tracklet."""
+
+    score_faces: ScoreFaces
+    frame_rate: float
+    _scored: dict[int, _Scored] = field(default_factory=dict)
+
+    def score(self, record: FrameRecord, picture: NDArray[np.uint8], scale: Array) -> None:
+        """Score those detections of a record that are due. `scale` (2,): pixels of `picture` per pixel of its boxes."""
+        scaled = np.tile(scale, 2)
+        due = [(self._scored.get(one.tracklet), one) for one in record.observations if self._is_due(one, record, scale)]
+        due.sort(key=lambda pair: pair[0].count if pair[0] else 0)
+        chosen = [one for _, one in due[: FACE_PROBABILITY.most_per_frame]]
+        for one, score in zip(chosen, self.score_faces(picture, [one.box * scaled for one in chosen]), strict=True):
+            one.face_score = score
+            known = self._scored.setdefault(one.tracklet, _Scored(record.source_frame, record.source_frame))
+            known.last_frame = record.source_frame
+            known.count += 1
+
+    def _is_due(self, one: Observation, record: FrameRecord, scale: Array) -> bool:
+        size = math.sqrt(float(np.prod((one.box[2:] - one.box[:2]) * scale)))
+        if one.votes < 1 or size < FACE_PROBABILITY.least_size_px:
+            return False
+        known = self._scored.get(one.tracklet)
+        if known is None or known.count < FACE_PROBABILITY.first_scores:
+            return True
+        age, since = (record.source_frame - frame for frame in (known.first_frame, known.last_frame))
+        wait = max(FACE_PROBABILITY.score_every_s * self.frame_rate, FACE_PROBABILITY.score_every_share * age)
+        return since >= wait

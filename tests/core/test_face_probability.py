@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The second opinion: who is asked, what it counts for, and that a track is never uncovered without it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blender_faceblur.core.detection.settings import PRESETS, get_preset
+from blender_faceblur.core.tracking.face_probability import FACE_PROBABILITY, FaceScorer, compute_face_logit
+from blender_faceblur.core.tracking.linking import LinkedTracks, link_tracks
+from blender_faceblur.core.tracking.observations import ObservationTable, Segment
+from blender_faceblur.core.tracking.tracker import FrameRecord, Observation
+from blender_faceblur.core.types import ReviewReason, SuppressionReason
+from blender_faceblur.reporting.wording import describe_status
+
+SIZE, RATE, COUNT = (1280, 720), 25.0, 60
+BOX = np.array([500.0, 200.0, 700.0, 450.0])
+PICTURE: NDArray[np.uint8] = np.zeros((360, 640, 3), np.uint8)
+
+
+def make_record(frame: int, tracklets: int = 1, votes: int = 1, side: float = 100.0) -> FrameRecord:
+    boxes = [np.array([150.0 * i, 0, 150.0 * i + side, side]) for i in range(tracklets)]
+    return FrameRecord(frame, False, False, [Observation(i, box, 0.5, 0.0, votes) for i, box in enumerate(boxes)])
+
+
+def link(score: float, confidence: float, votes: int = 1, several: bool = True) -> LinkedTracks:
+    table = ObservationTable([Segment(0, COUNT)])
+    for frame in range(COUNT):
+        one = Observation(0, BOX, confidence, 0.0, votes, b"", score if frame % 10 == 0 else math.nan)
+        table.add(0, FrameRecord(frame, False, False, [one]))
+    return link_tracks(table, COUNT, SIZE, RATE, 0.5, cover_uncertain=False, has_several_detectors=several)
+
+
+def test_what_everything_contradicts_is_ignored_and_listed() -> None:
+    linked = link(score=0.01, confidence=0.52)
+    (track,) = linked.uncovered
+    assert not linked.tracks and track.suppression is not None
+    assert track.suppression.reason is SuppressionReason.UNLIKELY_FACE and describe_status(track)
+    assert [(item.track, item.reason) for item in linked.review_items] == [(track.name, ReviewReason.UNLIKELY_FACE)]
+
+
+def test_one_look_at_a_face_or_a_second_detector_keeps_it_covered() -> None:
+    for linked in (link(0.99, 0.6), link(0.01, 0.52, votes=2), link(0.01, 0.98, votes=2)):
+        assert len(linked.tracks) == 1 and not linked.uncovered
+
+
+def test_a_doubtful_track_stays_covered_and_is_listed_once() -> None:
+    linked = link(score=0.4, confidence=0.6)
+    assert len(linked.tracks) == 1
+    reasons = [item.reason for item in linked.review_items]
+    assert reasons.count(ReviewReason.UNLIKELY_FACE) == 1 and ReviewReason.SINGLE_DETECTOR not in reasons
+
+
+def test_without_an_opinion_nothing_is_uncovered() -> None:
+    assert len(link(math.nan, 0.52).tracks) == 1
+    assert len(link(0.01, 0.52, several=False).tracks) == 1, "calibrated for several detectors"
+
+
+def test_a_second_opinion_raises_the_probability_with_the_score() -> None:
+    table = ObservationTable([Segment(0, 2)])
+    for frame in range(2):
+        table.add(0, FrameRecord(frame, False, False, [Observation(0, BOX, 0.5, None, 1, b"", 0.2 + 0.6 * frame)]))
+    (trajectory,) = table.build_trajectories()
+    early = trajectory.select(np.array([0]))
+    both, low = (compute_face_logit(one, SIZE, np.arange(2)) for one in (trajectory, early))
+    assert both is not None and low is not None and both > low
+    twice = trajectory.join(early)
+    assert twice.face_scores.tolist() == trajectory.face_scores.tolist()
+
+
+def test_a_tracklet_is_scored_often_at_first_and_rarely_later() -> None:
+    asked: list[int] = []
+
+    def score(picture: NDArray[np.uint8], boxes: object) -> list[float]:
+        return [0.5 for _ in boxes]  # type: ignore[attr-defined]
+
+    scorer = FaceScorer(score, RATE)
+    for frame in range(0, 3000, 3):
+        record = make_record(frame)
+        scorer.score(record, PICTURE, np.array([1.0, 1.0]))
+        asked += [frame] if record.observations[0].face_score == 0.5 else []
+    first = FACE_PROBABILITY.first_scores
+    assert asked[:first] == [0, 3, 6, 9] and 30 < len(asked) < 60
+    assert np.diff(asked)[first:].min() >= 10 and np.diff(asked)[-1] > 200
+
+
+def test_small_faces_tracked_ones_and_crowds_are_asked_less() -> None:
+    sizes: list[int] = []
+
+    def score(picture: NDArray[np.uint8], boxes: list[NDArray[np.float64]]) -> list[float]:
+        sizes.append(len(boxes))
+        return [0.5] * len(boxes)
+
+    scorer, half = FaceScorer(score, RATE), np.array([0.5, 0.5])  # type: ignore[arg-type]
+    scorer.score(make_record(0, votes=0), PICTURE, half)
+    scorer.score(make_record(3, side=2 * FACE_PROBABILITY.least_size_px - 1), PICTURE, half)
+    assert sizes == [0, 0]
+    crowd = [make_record(frame, tracklets=20) for frame in (6, 9)]
+    for record in crowd:
+        scorer.score(record, PICTURE, half)
+    assert sizes[2:] == [FACE_PROBABILITY.most_per_frame] * 2
+    scored = {one.tracklet for record in crowd for one in record.observations if one.face_score == 0.5}
+    assert scored == set(range(20)), "those with fewest scores come first"
+
+
+def test_only_the_preset_that_it_is_calibrated_for_asks() -> None:
+    assert [preset.name for preset in PRESETS if preset.second_opinion] == ["balanced"]
+    assert get_preset("balanced").second_opinion
