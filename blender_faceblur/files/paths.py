@@ -161,9 +161,10 @@ def get_model_path(name: str) -> Path:
             f"{originals[0]} must be converted first: run `{_name_fetcher()} {name}`, "
             f"which makes {model.used.file} from it."
         )
+    is_extension = get_user_folder() is not None
+    remedy = "Install the extension again" if is_extension else f"Run `{_name_fetcher()} {name}`"
     raise FaceBlurError(
-        f"{model.used.file} is missing. Run `{_name_fetcher()} {name}`, or install the extension again, or set "
-        f"{MODELS_VARIABLE} to a folder that holds the file."
+        f"{model.used.file} is missing. {remedy}, or set {MODELS_VARIABLE} to a folder that holds the file."
     )
 
 

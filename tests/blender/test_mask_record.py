@@ -15,6 +15,7 @@ import pytest
 from blender_faceblur.blender.common.marks import MARK
 from blender_faceblur.blender.cover import handlers as alignment
 from blender_faceblur.blender.guard import checks as guard
+from blender_faceblur.blender.masks.faces import MaskFace, describe_origin
 from blender_faceblur.blender.masks.record import (
     DamagedRecordError,
     LayerRecord,
@@ -211,3 +212,8 @@ def test_a_damaged_record_renders_its_strip_black(
     mask[MARK] = before
     assert picture[..., :2].max() <= 2 and strip.color_multiply == 1.0
     assert guard.check_scene(scene) == []
+
+
+def test_the_shares_of_a_faces_origin_do_not_grow_when_it_is_switched_off_for_a_while() -> None:
+    shown = MaskFace("Face 01", [(0, 3)], {Evidence.DETECTED: 6, Evidence.FLOW: 2})
+    assert describe_origin(shown) == "75 % detected, 25 % tracked"

@@ -38,9 +38,9 @@ def draw_pie(layout: bpy.types.UILayout, context: bpy.types.Context, face: str) 
         pie.operator("faceblur.end_here", icon="TRIA_LEFT_BAR")
         pie.operator("faceblur.follow", icon="TRACKING").direction = "BOTH"
         pie.menu("FACEBLUR_MT_correct", text="More")
-        off = pie.operator("faceblur.switch_face", text="Off in This Frame", icon="HIDE_OFF")
+        off = pie.operator("faceblur.switch_face", text="Off in This Frame", icon="CHECKBOX_DEHLT")
         off.action, off.where = "OFF", "FRAME"
-        off = pie.operator("faceblur.switch_face", text="Off in Whole Film", icon="HIDE_OFF")
+        off = pie.operator("faceblur.switch_face", text="Off in Whole Film", icon="CHECKBOX_DEHLT")
         off.action, off.where = "OFF", "FILM"
         pie.operator("faceblur.split_face", icon="SNAP_MIDPOINT")
         pie.operator("faceblur.delete_face", icon="TRASH")

@@ -53,12 +53,11 @@ def _draw_class(layout: bpy.types.UILayout, context: bpy.types.Context, one: Obj
     model = list_models()[name]
     words = settings.bl_rna.properties[wanted].name
     write_lines(layout, context, f"{words} cannot be detected: {problem}", "ERROR" if is_wanted else "INFO")
-    made = f", which `build.py models {name}` makes in a checkout" if model.converted else ""
     write_lines(
         layout,
         context,
-        f"Put {model.used.file} ({model.licence}, {model.used.bytes / 1e6:.1f} MB){made}, into the folder that the "
-        f"environment variable {MODELS_VARIABLE} names",
+        f"Put {model.used.file} ({model.licence}, {model.used.bytes / 1e6:.1f} MB) into the folder that the environment "
+        f"variable {MODELS_VARIABLE} names. The guide (question mark) says how to get it",
     )
     layout.operator("wm.url_open", text="Open Its Source", icon="URL").url = model.url or model.origin
 

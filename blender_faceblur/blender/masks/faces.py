@@ -57,8 +57,9 @@ def describe_origin(face: MaskFace) -> str:
     """How the positions of a face were determined, in one line."""
     if not face.spans or face.freehand:
         return "drawn by hand" if face.freehand else "added by hand"
-    count = max(face.frames, 1)
     counts = {evidence: face.evidence.get(evidence, 0) for evidence in Evidence}
+    # Of all its positions: spans leave out where the face is switched off.
+    count = max(sum(counts.values()), 1)
     parts = (
         (counts[Evidence.LOCKED], "set by hand"),
         (counts[Evidence.DETECTED], "detected"),

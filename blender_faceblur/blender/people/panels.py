@@ -149,7 +149,6 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
             write_lines(
                 layout, context, "Face embeddings are not saved: use Recognise Faces before Apply People", "INFO"
             )
-        layout.operator("faceblur.forget_people", icon="TRASH")
 
     def _draw_faces(self, context: bpy.types.Context, scene: bpy.types.Scene, people: Any) -> None:
         box = self.layout.box()
@@ -232,6 +231,8 @@ class FACEBLUR_MT_people(bpy.types.Menu):
         layout.separator()
         layout.operator("faceblur.load_people", icon="IMPORT")
         layout.operator("faceblur.save_people", icon="EXPORT")
+        layout.separator()
+        layout.operator("faceblur.forget_people", icon="TRASH")
 
 
 CLASSES = (FACEBLUR_UL_people, FACEBLUR_UL_person_faces, FACEBLUR_PT_people, FACEBLUR_MT_people)

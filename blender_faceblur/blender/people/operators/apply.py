@@ -55,7 +55,7 @@ class FACEBLUR_OT_forget_people(bpy.types.Operator):
     stay visible, unless you choose to cover everyone again"""
 
     bl_idname = "faceblur.forget_people"
-    bl_label = "Forget Everything"
+    bl_label = "Forget People"
     bl_options = {"REGISTER", "UNDO"}
 
     cover: BoolProperty(
