@@ -20,6 +20,7 @@ import pytest
 from numpy.typing import NDArray
 
 from blender_faceblur.blender import registration
+from blender_faceblur.blender.bake.orders import plan
 from blender_faceblur.blender.cover.covering import read_effect
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.guard import checks as guard
@@ -188,3 +189,9 @@ def test_it_can_be_edited_saved_and_opened_again(scene: Any, expected: dict[str,
     assert {key: type(value) for key, value in stored["faces"]["Grace"].items()} == {
         key: type(value) for key, value in expected["stored"]["faces"]["Grace"].items()
     }
+
+
+def test_the_old_nodes_can_be_baked(scene: Any) -> None:
+    """Newer Blenders add nodes to it when they open it."""
+    (order,) = plan([get_strip(scene)])
+    assert order.strips == [(scene.name, get_strip(scene).name)]

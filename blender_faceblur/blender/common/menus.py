@@ -23,6 +23,7 @@ class FACEBLUR_MT_strip(bpy.types.Menu):
         layout.operator("faceblur.leave_uncovered")
         layout.operator("faceblur.bake")
         layout.operator("faceblur.unbake")
+        layout.operator("faceblur.delete_unused_bakes")
         layout.operator("faceblur.export_covered")
         layout.operator("faceblur.verify")
         layout.operator("faceblur.report")

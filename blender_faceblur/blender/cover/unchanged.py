@@ -76,7 +76,7 @@ def describe_tree(tree: bpy.types.NodeTree) -> str:
         if node.name not in known:
             content = [node.bl_idname, node.mute, _describe_settings(node), [], []]
             for index, socket in enumerate(node.inputs):
-                origin = sources.get(socket)
+                origin = _skip_converted(sources.get(socket), sources)
                 if origin is not None:
                     place = list(origin.node.outputs).index(origin)
                     content[3].append([index, place, describe(origin.node)])
@@ -87,6 +87,24 @@ def describe_tree(tree: bpy.types.NodeTree) -> str:
         return known[node.name]
 
     return "".join(describe(node) for node in tree.nodes if node.bl_idname == "NodeGroupOutput")
+
+
+def _skip_converted(origin: Any, sources: dict[Any, Any]) -> Any:
+    """The output of a Mix node, if `origin` belongs to the nodes that Blender 5.2 adds after it in a file from 5.0, to
+    give it the alpha of its first colour, as 5.0 did in the node. Otherwise `origin`."""
+    if origin is None or origin.node.bl_idname != "CompositorNodeSetAlpha":
+        return origin
+    image, alpha = (sources.get(origin.node.inputs[name]) for name in ("Image", "Alpha"))
+    if image is None or alpha is None or image.node.bl_idname != "ShaderNodeMix":
+        return origin
+    first = next(socket for socket in image.node.inputs if socket.identifier == "A_Color")
+    is_first = (
+        alpha.node.bl_idname == "CompositorNodeSeparateColor"
+        and alpha.name == "Alpha"
+        and sources.get(alpha.node.inputs["Image"]) == sources.get(first) is not None
+        and origin.node.inputs["Type"].default_value == "Replace Alpha"
+    )
+    return image if is_first else origin
 
 
 def _describe_settings(node: bpy.types.Node) -> list[Any]:
