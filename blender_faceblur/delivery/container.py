@@ -86,10 +86,20 @@ def list_sound(path: Path) -> list[SourceSound]:
                     frozenset(container.format for container in CONTAINERS if can_copy(stream, container)),
                     stream.codec_context is not None and stream.codec_context.channels in AAC_LAYOUTS,
                 )
-                for stream in source.streams.audio
+                for stream in list_sound_streams(source)
             ]
     except (av.error.FFmpegError, OSError) as error:
         raise FaceBlurError(f"{path.name} cannot be opened: {error}") from error
+
+
+def list_sound_streams(opened: Any) -> list[Any]:
+    """The sound streams of an open film that its output gets.
+
+    These are all, except for those whose codec FFmpeg does not know, if there are others: an iPhone stores its ordinary
+    sound and the same in Apple's spatial format. If none is known, nothing may be left out, so all are listed.
+    """
+    known = [stream for stream in opened.streams.audio if stream.codec_context is not None]
+    return known or list(opened.streams.audio)
 
 
 def can_copy(stream: Any, container: Container) -> bool:
@@ -146,11 +156,11 @@ def choose_container(
     if codec not in MATROSKA.pictures:
         raise FaceBlurError(f"{codec} pictures can only be written as .mov, which cannot hold the sound. Use --codec.")
     foreign = _list_foreign(sound, MATROSKA)
+    _check_encodable(source, sound, MATROSKA)
     if foreign and not reencode_audio:
         raise FaceBlurError(
             f"The {', '.join(foreign)} sound of {source.name} cannot be kept unchanged. Use --reencode-audio."
         )
-    _check_encodable(source, sound, MATROSKA)
     if own is MATROSKA:
         return MATROSKA, []
     what = (

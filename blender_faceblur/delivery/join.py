@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.types import FaceBlurError
-from .container import Container, can_copy
+from .container import Container, can_copy, list_sound_streams
 from .matroska import ROOM, name_pixel_aspect
 from .remux import (
     compute_blank,
@@ -94,7 +94,7 @@ def join_film(
                 blank = min(blank, early) if early < 0 else blank
             tracks = [plan.add_to(result, container, read_timecode(original), blank)]
             problems: list[str] = []
-            for stream in original.streams.audio:
+            for stream in list_sound_streams(original):
                 if settings.voice is Voice.KEEP:
                     reencode = settings.reencode_audio
                     tracks.append(plan_sound(stream, source, result, container, reencode, blank, problems))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.types import FaceBlurError
-from .container import AAC_LAYOUTS, Container, can_copy, name_codec
+from .container import AAC_LAYOUTS, Container, can_copy, list_sound_streams, name_codec
 
 AAC_BIT_RATE = 192_000
 _DISCARD_ALL = 48
@@ -57,7 +57,7 @@ def remux_film(
             tracks = [_plan_pictures(rendered, result, frame_rate, pixel_aspect, start)]
             tracks += [
                 plan_sound(stream, source, result, container, reencode_audio, blank, problems)
-                for stream in original.streams.audio
+                for stream in list_sound_streams(original)
             ]
             for packet in merge_tracks(tracks):
                 result.mux(packet)
@@ -273,10 +273,10 @@ def find_earliest_sound(source: Path, reencode_audio: bool, container: Container
         if "mp4" not in original.format.name.split(","):
             # In other containers a time below zero belongs to a delay that the container names.
             return earliest
-        for number in range(len(original.streams.audio)):
+        for number in range(len(list_sound_streams(original))):
             # Each search begins at the start.
             with av.open(str(source), options={"protocol_whitelist": "file"}) as opened:
-                stream = opened.streams.audio[number]
+                stream = list_sound_streams(opened)[number]
                 if reencode_audio and not can_copy(stream, container):
                     continue
                 first = next(walk_heard(opened, stream), None)
@@ -323,6 +323,9 @@ def list_dropped(original: Any, kept: Collection[int] = (), keeps_marks: bool = 
             continue
         kind = {"subtitle": "subtitle stream", "attachment": "attachment"}.get(stream.type, "data stream")
         counts[kind] = counts.get(kind, 0) + 1
+    unknown = len(original.streams.audio) - len(list_sound_streams(original))
+    if unknown:
+        counts["unknown sound stream"] = unknown
     further = len(original.streams.video) - 1
     if further > 0:
         counts["further video stream or cover picture"] = further

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.types import FaceBlurError, SourceInfo
-from .container import name_codec
+from .container import list_sound_streams, name_codec
 from .remux import read_start, walk_heard
 from .voice import DISGUISED_CODECS, Voice
 
@@ -114,10 +114,10 @@ def read_sound(path: Path, start: Fraction | None = None, everything: bool = Fal
     sounds = []
     with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
         start = read_start(container) if start is None else start
-        count = len(container.streams.audio)
+        count = len(list_sound_streams(container))
     for number in range(count):
         with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
-            stream = container.streams.audio[number]
+            stream = list_sound_streams(container)[number]
             packets = container.demux(stream) if everything else walk_heard(container, stream)
             digest, found, first, end = hashlib.sha256(), 0, Fraction(0), Fraction(0)
             for packet in packets:

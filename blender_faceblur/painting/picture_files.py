@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..core.types import FaceBlurError
 from ..sources.heif import HeifPicture, decode_heif, is_heif, parse_heif
-from ..sources.image import check_size, decode_picture, decode_unchanged, has_second_page
+from ..sources.image import check_size, decode_picture, decode_unchanged, has_film, has_second_page
 from .colors import CodeSpace
 from .formats import PlanarFormat, choose_planar, list_planes, parse_planar, rearrange
 from .heif import add_alpha, encode_heif
@@ -164,8 +164,10 @@ def _is_cmyk(kind: str, data: bytes) -> bool:
 
 
 def _list_other_pictures(kind: str, data: bytes) -> list[str]:
-    if kind == "JPEG" and parse_jpeg(data).has_more_pictures:
-        return ["Further pictures in the file, such as one that makes it brighter on HDR screens, are not written."]
+    if kind == "JPEG":
+        more = ["Further pictures in the file, such as one that makes it brighter on HDR screens, are not written."]
+        film = ["The film in this motion photo is not written."]
+        return more * parse_jpeg(data).has_more_pictures + film * has_film(data)
     if kind == "TIFF" and has_second_page(data):
         return ["Only the first of several pages is written."]
     return []

@@ -284,7 +284,7 @@ def list_losses(data: bytes, name: str, keeps_tag: bool = True) -> list[str]:
         frame = _read_jpeg_frame(data)
         if frame is not None and frame[2] == 4:
             warnings.append("CMYK colours are written as RGB")
-        if _has_film(data):
+        if has_film(data):
             warnings.append("the film in this motion photo is not covered and not written")
     return warnings
 
@@ -293,7 +293,7 @@ def _name_format(data: bytes) -> str:
     return next((name for start, name in _STARTS.items() if data.startswith(start)), "WebP")
 
 
-def _has_film(data: bytes) -> bool:
+def has_film(data: bytes) -> bool:
     """Whether an MP4 film follows the picture, as in the motion photos of several phones."""
     at = data.find(b"ftyp")
     while at >= 0:
