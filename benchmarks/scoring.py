@@ -26,11 +26,12 @@ _SUBPIXEL = 16
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """A face that is not covered; `share` is its covered share."""
+    """A face that is not covered; `share` is its covered share, and `listed` whether it has an item for review."""
 
     frame: int
     face: TrueFace
     share: float
+    listed: bool = False
 
     def words(self) -> str:
         e = self.face.ellipse
@@ -38,6 +39,7 @@ class Miss:
         return (
             f"{self.face.kind}{who}, frame {self.frame}, at {e.cx:.0f}, {e.cy:.0f}, {2 * e.rx:.0f} x {2 * e.ry:.0f}"
             f" px: {100 * self.share:.0f} % covered"
+            f"{', to be reviewed' if self.listed else ''}"
         )
 
 
@@ -56,6 +58,11 @@ class Score:
     area: int = 0
     tracks: int | None = None
     doubts: int | None = None
+    minutes: float = 0.0
+    """The length of the clips in which review items were counted."""
+    missed: int = 0
+    missed_listed: int = 0
+    """Missed faces, clear or hard, that have an item for review."""
     keys_per_minute: list[float] = field(default_factory=list)
     sizes: list[float] = field(default_factory=list)
     """The size of a track's mask relative to the face (square root of the areas' ratio), dense truth only."""
@@ -74,6 +81,9 @@ class Score:
             "outside",
             "area",
             "frames",
+            "minutes",
+            "missed",
+            "missed_listed",
             "seconds",
             "keys_per_minute",
             "sizes",
@@ -93,6 +103,8 @@ class Score:
             f"{100 * self.outside / self.area:.3f}" if self.area else "-",
             "-" if self.tracks is None else str(self.tracks),
             "-" if self.doubts is None else str(self.doubts),
+            "-" if self.doubts is None or not self.minutes else f"{self.doubts / self.minutes:.0f}",
+            "-" if self.doubts is None or not self.missed else f"{self.missed_listed}/{self.missed}",
             "-" if self.switches is None else str(self.switches),
             f"{median(self.keys_per_minute):.0f}" if self.keys_per_minute else "-",
             f"{median(self.sizes):.2f}" if self.sizes else "-",
@@ -113,6 +125,7 @@ class Score:
                 "kind": m.face.kind,
                 "who": m.face.who,
                 "covered": round(m.share, 3),
+                "listed": m.listed,
                 "ellipse": [
                     round(v, 3)
                     for v in (
@@ -129,7 +142,21 @@ class Score:
         return content
 
 
-HEADINGS = ("clear", "%", "hard", "run", "out %", "tracks", "doubts", "switch", "keys/min", "size", "fps")
+HEADINGS = (
+    "clear",
+    "%",
+    "hard",
+    "run",
+    "out %",
+    "tracks",
+    "items",
+    "items/min",
+    "missed listed",
+    "switch",
+    "keys/min",
+    "size",
+    "fps",
+)
 
 
 def score_cover(cover: ProgramCover, truth: Truth) -> Score:
@@ -139,6 +166,7 @@ def score_cover(cover: ProgramCover, truth: Truth) -> Score:
         seconds=cover.seconds,
         tracks=cover.tracks,
         doubts=cover.doubts,
+        minutes=cover.minutes,
         keys_per_minute=cover.count_keys(),
     )
     covered: dict[int, list[bool]] = {}
@@ -159,7 +187,7 @@ def score_cover(cover: ProgramCover, truth: Truth) -> Score:
             if not area.any():
                 continue
             share = float((area & mask).sum()) / int(area.sum())
-            _count(score, face, share, frame)
+            _count(score, face, share, frame, cover)
             if face.kind == CLEAR:
                 covered.setdefault(face.who, []).append(share >= COVERED)
         tracks, people = cover.list_faces(frame), {face.who: face.ellipse for face in faces if face.who}
@@ -177,7 +205,7 @@ def score_cover(cover: ProgramCover, truth: Truth) -> Score:
     return score
 
 
-def _count(score: Score, face: TrueFace, share: float, frame: int) -> None:
+def _count(score: Score, face: TrueFace, share: float, frame: int, cover: ProgramCover) -> None:
     if face.kind == CLEAR:
         score.clear += 1
         score.clear_covered += share >= COVERED
@@ -185,7 +213,10 @@ def _count(score: Score, face: TrueFace, share: float, frame: int) -> None:
         score.hard += 1
         score.hard_covered += share >= COVERED
     if share < COVERED:
-        score.misses.append(Miss(frame, face, share))
+        listed = cover.has_item(frame, face.ellipse)
+        score.missed += 1
+        score.missed_listed += listed
+        score.misses.append(Miss(frame, face, share, listed))
 
 
 def draw_ellipse(ellipse: Ellipse, shape: tuple[int, ...]) -> Mask:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.document.tracks_file import read_document, write_document
+from ..core.review.groups import count_left
 from ..core.tracking.objects import choose_classes, merge_objects
 from ..core.types import Ellipse, FaceBlurError, Sample, SourceInfo, TrackDocument, TrackKind, TrackStatus, Warn
 from ..core.verification.leaks import Verification
@@ -443,7 +444,7 @@ class Run:
 
 def _count_found(outcome: Outcome, document: TrackDocument) -> None:
     outcome.faces = sum(track.kind is TrackKind.FACE for track in document.tracks)
-    outcome.regions, outcome.review_items = len(document.tracks) - outcome.faces, len(document.review_items)
+    outcome.regions, outcome.review_items = len(document.tracks) - outcome.faces, count_left(document)
 
 
 def _load_kept(document: TrackDocument) -> TrackDocument:

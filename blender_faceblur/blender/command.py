@@ -15,6 +15,7 @@ import bpy
 
 from ..batch import cli
 from ..core.cover.effects import EffectSettings
+from ..core.review.groups import count_left
 from ..core.tracking.objects import choose_classes
 from ..core.types import FaceBlurError
 from ..files.paths import check_models
@@ -268,7 +269,7 @@ def _detect_and_cover(
                 found.footage.path,
                 "done",
                 faces=len(found.document.tracks),
-                review_items=len(found.document.review_items),
+                review_items=count_left(found.document),
                 frames=found.document.source.frame_count,
                 seconds=time.monotonic() - began,
                 warnings=found.notes,

@@ -25,7 +25,8 @@ from typing import Any
 
 from ..core.cover.obscured import draw_face
 from ..core.document.editing import list_locked_frames
-from ..core.review.queue import choose_clearest, list_review_entries
+from ..core.review.groups import list_review_groups
+from ..core.review.queue import choose_clearest
 from ..core.types import Evidence, FaceBlurError, Track, TrackDocument, TrackKind, TrackStatus
 from ..core.verification.leaks import Finding, FindingKind, Verification, to_content
 from ..files.paths import get_version, list_models
@@ -68,7 +69,7 @@ def collect_report(subject: ReportSubject) -> dict[str, Any]:
     if faces is None:
         faces = verification.faces if verification is not None else {}
     info = document.source
-    entries = list_review_entries(document)
+    entries = list_review_groups(document)
     totals = Counter(s.evidence.value for track in document.tracks for s in track.samples)
     return {
         "schema": SCHEMA,
@@ -103,6 +104,10 @@ def collect_report(subject: ReportSubject) -> dict[str, Any]:
                 "stop": entry.stop,
                 "track": entry.track,
                 "sentence": describe_place(entry),
+                "items": [
+                    {"start": one.start, "stop": one.stop, "track": one.track, "reason": one.item.reason.value}
+                    for one in (entry, *entry.members)
+                ],
                 "risk": round(entry.risk, 3),
                 "judged": VERDICTS[entry.verdict] if entry.verdict is not None else "",
                 "reviewer": entry.reviewer,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..core.review.queue import ReviewEntry
+from ..core.review.queue import Pile, ReviewEntry
 from ..core.types import ReviewItem, Suppression, SuppressionReason, TrackKind, TrackStatus, Verdict
 from ..core.types import ReviewReason as Reason
 from ..core.verification.leaks import Finding, FindingKind, FindingReason
@@ -135,8 +135,40 @@ def _describe_detections(reason: Reason | SuppressionReason, detected: int, sear
     return ""
 
 
+_MOST_NAMED = 2
+"""How many further items of a group its description names."""
+
+
 def describe_place(place: ReviewEntry) -> str:
-    """A place to review in a few sentences, with a question to the editor at the end."""
+    """A place to review in a few sentences, with a question to the editor, and what else belongs to it."""
+    if place.pile is not None:
+        return f"{_describe_pile(place.pile)} The first of them: {_describe_item(place)}"
+    # What is not covered comes first.
+    members = sorted(place.members, key=lambda member: member.covered)
+    further = list(dict.fromkeys(_describe_further(member, place) for member in members))
+    if not further:
+        return _describe_item(place)
+    named, rest = further[:_MOST_NAMED], len(further) - _MOST_NAMED
+    return f"{_describe_item(place)} Also: {'; '.join(named)}{f'; and {rest} more' if rest > 0 else ''}."
+
+
+def _describe_pile(pile: Pile) -> str:
+    tracks = [
+        f"{number} {word}" for number, word in ((pile.covered, "covered"), (pile.uncovered, NOT_COVERED)) if number
+    ]
+    faces = pile.covered + pile.uncovered
+    size = f", of at most {pile.largest_px:.0f} px and {pile.longest_s:.1f} s: {', '.join(tracks)}" if faces else ""
+    return f"{pile.places} more places with {faces} face{'s' * (faces != 1)}{size}."
+
+
+def _describe_further(member: ReviewEntry, place: ReviewEntry) -> str:
+    subject = "it" if member.track == place.track else f"'{member.track}'" if member.track else "the picture"
+    words = describe_reason(member.item) or "is listed for review"
+    uncovered = f" and is {NOT_COVERED}" if member.track and not member.covered and member.track != place.track else ""
+    return f"{subject} {words}{uncovered}"
+
+
+def _describe_item(place: ReviewEntry) -> str:
     if place.track:
         subject = f"'{place.track}'"
     else:

@@ -15,6 +15,7 @@ from ..core.detection.picture_sizes import compute_decode_size
 from ..core.detection.settings import MARGINS, DetectorUse, get_preset
 from ..core.document.tracks_file import write_document
 from ..core.people.similarity import RECOGNIZER, assign_embeddings
+from ..core.review.groups import count_left
 from ..core.tracking.analysis import Detector, analyse_frames, build_document, compute_stride, split_range
 from ..core.tracking.objects import mark_objects
 from ..core.tracking.observations import ObservationTable, Segment
@@ -283,9 +284,7 @@ class _Analysis:
         except OSError as error:
             raise FaceBlurError(f"The tracks cannot be written to {output}: {error.strerror}.") from error
         seconds = time.monotonic() - self._began
-        self._send(
-            Result(output, document.source.frame_count, len(document.tracks), len(document.review_items), seconds)
-        )
+        self._send(Result(output, document.source.frame_count, len(document.tracks), count_left(document), seconds))
 
 
 def _send_embeddings(document: TrackDocument, comparison: list[BoxEmbedding], send: OnProgress) -> None:

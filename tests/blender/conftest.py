@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from blender_faceblur.core.review import groups
 
 from . import disks
 
@@ -18,6 +21,13 @@ collect_ignore_glob = [] if importlib.util.find_spec("bpy") else ["test_*.py"]
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return disks.write_film(tmp_path_factory.mktemp("film") / "disk.mp4")
+
+
+@pytest.fixture
+def single_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No groups: every review item is on its own."""
+    apart = replace(groups.REVIEW_GROUPS, same_face_s=-1e9, same_place_s=-1e9, items_per_minute=1e9)
+    monkeypatch.setattr(groups, "REVIEW_GROUPS", apart)
 
 
 @pytest.fixture

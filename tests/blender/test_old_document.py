@@ -25,6 +25,7 @@ from tests.words_of_0_1_0 import describe_place, describe_status
 from .writing import write_mask
 
 FOLDER = Path(__file__).parent.parent / "data" / "v0_1_0" / "states"
+pytestmark = pytest.mark.usefixtures("single_items")
 EXPECTED: dict[str, Any] = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
 
 
@@ -65,7 +66,7 @@ def test_an_old_document_shows_what_0_1_0_showed(mask: Any) -> None:
 
 def test_a_verdict_converts_the_document(mask: Any) -> None:
     place = next(p for p in review.read_queue(mask).entries if not p.verdict)
-    review.keep_verdict(mask, place.key, Verdict.CONFIRMED)
+    review.accept(mask, place)
     assert read_version(mask) == VERSION
     verdicts = {p.key: p.verdict for p in review.read_queue(mask).entries}
     assert verdicts.pop(place.key) is Verdict.CONFIRMED

@@ -129,6 +129,7 @@ def _find_covered(scene: Any, frame: int, folder: Path) -> NDArray[np.bool_]:
     return np.asarray((picture[..., 2] > 150) & (picture[..., :2].max(axis=2) < 90))
 
 
+@pytest.mark.usefixtures("single_items")
 def test_the_list_the_covers_and_the_review_are_the_same(scene: Any, expected: dict[str, Any]) -> None:
     described = json.loads(json.dumps(describe(scene)))
     assert described.keys() <= expected.keys()
@@ -165,6 +166,7 @@ def test_the_render_is_the_same(scene: Any, expected: dict[str, Any], tmp_path: 
         assert (covered != before).sum() <= most, frame
 
 
+@pytest.mark.usefixtures("single_items")
 def test_it_can_be_edited_saved_and_opened_again(scene: Any, expected: dict[str, Any]) -> None:
     before = describe(scene)
 

@@ -321,7 +321,11 @@ def test_a_track_is_covered_from_where_it_switches_to_another_person(
     for frame in (22, 30, 40):
         assert see(scene, frame, tmp_path) == [False, False, False]
     strip = scene.sequence_editor.strips["three"]
-    assert any(place.item.reason is ReviewReason.DIFFERENT_PERSON for place in list_entries(strip, get_mask(strip)))
+    assert any(
+        one.item.reason is ReviewReason.DIFFERENT_PERSON
+        for place in list_entries(strip, get_mask(strip))
+        for one in (place, *place.members)
+    )
 
     # A second decision has the same result, and rejoins the tracks that the first one cut.
     def list_names() -> tuple[list[str], list[str]]:

@@ -28,7 +28,9 @@ from blender_faceblur.blender.review.panels import get_mark
 from blender_faceblur.blender.thumbnails import store as thumbnails
 from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.document import editing
-from blender_faceblur.core.review.queue import count_left, list_review_entries
+from blender_faceblur.core.review import groups
+from blender_faceblur.core.review.groups import count_left
+from blender_faceblur.core.review.queue import list_review_entries
 from blender_faceblur.core.tracking import review_items
 from blender_faceblur.core.types import (
     Ellipse,
@@ -46,6 +48,8 @@ from . import disks
 from .writing import write_mask
 
 EFFECT = EffectSettings("solid", disks.COVER)
+
+pytestmark = pytest.mark.usefixtures("single_items")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -317,6 +321,34 @@ def test_drawing_the_queue_is_fast(project: tuple[Any, Any, Any]) -> None:
         review.get_current(mask)
         review.find_next(scene, strip)
     assert (time.process_time() - began) / 10 < 0.01
+
+
+def list_open(mask: Any) -> list[int]:
+    return [1 + len(entry.members) for entry in review.read_queue(mask).entries if not entry.verdict]
+
+
+def test_one_verdict_is_enough_for_a_pile_and_it_can_be_opened(
+    project: tuple[Any, Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The film is so short that all of its items are one pile."""
+    scene, _, mask = project
+    monkeypatch.setattr(groups, "REVIEW_GROUPS", groups.ReviewGroupSettings())
+    review._CACHE.clear()
+    assert list_open(mask) == [4] and review.count_left(scene) == 1
+    bpy.ops.faceblur.review_next()
+    assert bpy.ops.faceblur.review_open() == {"FINISHED"}
+    assert sorted(list_open(mask)) == [1, 1, 2], "the items about one face stay together"
+    assert not bpy.ops.faceblur.review_open.poll() and current(mask) == "ends"
+    assert bpy.ops.faceblur.review_fine() == {"FINISHED"}
+    assert {kind for kind, verdict in verdicts(mask).items() if verdict} == {"ends", "lone"}
+    review._CACHE.clear()
+    assert list_open(mask) == [4], "the pile again, with two items that are open"
+    go_to(mask, review.read_queue(mask).entries[0].key.split()[0])
+    assert bpy.ops.faceblur.review_cover() == {"FINISHED"}
+    assert load_document(mask).uncovered == [] and verdicts(mask)["weak"] == "covered"
+    bpy.ops.faceblur.review_next()
+    assert bpy.ops.faceblur.review_fine() == {"FINISHED"}
+    assert all(verdicts(mask).values()) and review.count_left(scene) == 0
 
 
 def test_each_track_has_a_thumbnail_which_follows_a_renamed_track(project: tuple[Any, Any, Any]) -> None:

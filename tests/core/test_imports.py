@@ -52,6 +52,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "reporting": {"core", "core/document", "core/review", "core/verification", "core/cover", "files", "sources"},
     "batch": {
+        "core/review",
         "painting",
         "core/cover",
         "core",
@@ -121,6 +122,7 @@ ALLOWED: dict[str, set[str]] = {
         "blender/thumbnails",
     },
     "blender/detection": {
+        "core/review",
         "core",
         "core/detection",
         "core/document",
@@ -205,6 +207,7 @@ ALLOWED: dict[str, set[str]] = {
         "blender/bake",
     },
     "blender": {
+        "core/review",
         "core",
         "core/detection",
         "core/document",

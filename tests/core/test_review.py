@@ -10,6 +10,7 @@ import pytest
 
 from blender_faceblur.core.document import editing
 from blender_faceblur.core.document.tracks_file import from_json, to_json
+from blender_faceblur.core.review import groups
 from blender_faceblur.core.review import queue as review
 from blender_faceblur.core.tracking import review_items
 from blender_faceblur.core.types import (
@@ -38,6 +39,13 @@ def make_track(name: str, frames: range, x: float = 300.0, size: float = 60.0) -
 def make_item(track: Track, reason: ReviewReason, start: int, stop: int, confidence: float = 0.5) -> ReviewItem:
     own = [s for s in track.samples if start <= s.source_frame < stop]
     return replace(review_items.make_review_item(track.name, own, reason), confidence=confidence)
+
+
+@pytest.fixture(autouse=True)
+def single_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No groups: every item of these documents, which stand for a second or two of film, is on its own."""
+    apart = replace(groups.REVIEW_GROUPS, same_face_s=-1e9, same_place_s=-1e9, items_per_minute=1e9)
+    monkeypatch.setattr(groups, "REVIEW_GROUPS", apart)
 
 
 @pytest.fixture
@@ -93,7 +101,7 @@ def test_the_frame_to_review_is_where_the_face_may_show(document: TrackDocument)
 def test_verdicts_are_kept_and_can_change(document: TrackDocument) -> None:
     ends = find(document, "ends", "Face 01")
     review.record_verdict(document, ends.key, Verdict.CONFIRMED)
-    assert review.count_left(document) == 5
+    assert groups.count_left(document) == 5
     again = from_json(to_json(document))
     assert find(again, "ends", "Face 01").verdict == "fine"
     review.record_verdict(again, ends.key, Verdict.FIXED)
@@ -116,7 +124,7 @@ def test_the_reviewer_is_kept(document: TrackDocument) -> None:
 @pytest.mark.parametrize("line", ["ends 1-2 3,4,5,6", "", "nonsense=fine", "ends 1-2 3,4,5,6=perhaps", "=" * 300])
 def test_invalid_lines_are_no_verdicts(document: TrackDocument, line: str) -> None:
     document.reviewed = [line]
-    assert review.count_left(document) == 6
+    assert groups.count_left(document) == 6
     if "=" not in line:
         with pytest.raises(FaceBlurError):
             review.record_verdict(document, line, "nonsense")  # type: ignore[arg-type]
@@ -133,9 +141,9 @@ def test_a_new_analysis_lists_again_only_new_items(
         old, start=old.start + later, stop=old.stop + later, box=(x1 + shift, y1, x2 + shift, y2), track="Face 02"
     )
     document.review_items[1] = moved
-    assert (review.count_left(document) == 5) is kept
+    assert (groups.count_left(document) == 5) is kept
     document.review_items[1] = replace(moved, reason=ReviewReason.BEGINS)
-    assert review.count_left(document) == 6, "of another kind"
+    assert groups.count_left(document) == 6, "of another kind"
 
 
 def test_decisions_made_elsewhere_are_not_open_items(document: TrackDocument) -> None:
@@ -144,7 +152,7 @@ def test_decisions_made_elsewhere_are_not_open_items(document: TrackDocument) ->
     assert find(document, "fast", "Face 01").verdict is None, "only where all of it is off"
     editing.delete(document, "Face 02")
     assert find(document, "begins", "Face 02").verdict == "left"
-    assert review.count_left(document) == 3
+    assert groups.count_left(document) == 3
 
 
 def test_a_track_that_is_no_longer_covered_is_listed(document: TrackDocument) -> None:
@@ -174,8 +182,8 @@ def test_a_reason_about_the_whole_track_switches_all_of_it_off(document: TrackDo
 
 
 def test_only_items_in_the_shown_frames_are_counted(document: TrackDocument) -> None:
-    assert review.count_left(document, (0, 65)) == 2
-    assert review.count_left(document, (60, 70)) == 0
+    assert groups.count_left(document, (0, 65)) == 2
+    assert groups.count_left(document, (60, 70)) == 0
 
 
 def test_a_correction_in_its_frames_fixes_an_item(document: TrackDocument) -> None:
@@ -234,7 +242,7 @@ def list_tracks(document: TrackDocument, unreliable: tuple[str, ...] = ()) -> li
 
 def test_a_place_that_other_covers_hide_all_the_time_is_no_item(document: TrackDocument) -> None:
     name = make_hidden_item(document)
-    assert name not in list_tracks(document) and review.count_left(document) == 6
+    assert name not in list_tracks(document) and groups.count_left(document) == 6
     assert name in list_tracks(document, ("Face 01",)), "the cover that hides it is switched off"
     editing.switch(editing.get_track(document, "Face 01"), 39, 40, False)
     assert name in list_tracks(document), "it can be seen in one frame"

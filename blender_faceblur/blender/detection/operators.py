@@ -8,6 +8,7 @@ from contextlib import suppress
 import bpy
 from bpy.props import BoolProperty
 
+from ...core.review.groups import count_left
 from ...core.types import FaceBlurError, TrackKind
 from ...reporting.progress import count, count_covered
 from ..common.context import get_sequencer_scene, refresh_shown_sequencers
@@ -67,7 +68,7 @@ class FACEBLUR_OT_detect(JobOperator, bpy.types.Operator):
         kinds = [track.kind for document in documents for track in document.tracks]
         faces = kinds.count(TrackKind.FACE)
         covered = count_covered(faces, len(kinds) - faces)
-        return f"{covered}, {count(sum(len(d.review_items) for d in documents), 'place')} to review", problems
+        return f"{covered}, {count(sum(count_left(d) for d in documents), 'item')} to review", problems
 
 
 class FACEBLUR_OT_cancel(bpy.types.Operator):

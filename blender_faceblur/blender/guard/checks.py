@@ -25,7 +25,7 @@ from bpy.app.handlers import persistent
 
 from ...core.cover.effects import EffectSettings
 from ...core.document.tracks_file import from_json
-from ...core.review.queue import count_left
+from ...core.review.groups import count_left
 from ...core.types import FaceBlurError, TrackStatus
 from ...files.baked import recall_source
 from ...reporting.progress import count

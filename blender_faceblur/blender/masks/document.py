@@ -9,7 +9,7 @@ import bpy
 
 from ...core.document.editing import copy_document
 from ...core.document.tracks_file import from_json, to_json
-from ...core.review.queue import count_left
+from ...core.review.groups import count_left
 from ...core.types import FaceBlurError, TrackDocument
 from ..common.marks import MARK
 from .record import MaskRecord, list_unreliable_tracks

@@ -8,7 +8,8 @@ from typing import Any
 import bpy
 
 from ...core.document import editing
-from ...core.review.queue import ReviewEntry, is_fixed, list_review_entries, record_verdict
+from ...core.review.groups import list_open
+from ...core.review.queue import ReviewEntry, list_review_entries, record_verdict
 from ...core.types import FaceBlurError, TrackDocument, Verdict
 from ...reporting.progress import count
 from ...reporting.wording import describe_place
@@ -18,7 +19,7 @@ from ..cover.strips import get_mask
 from ..masks.changes import change_tracks, check_freehand
 from ..masks.record import get_layer_name
 from ..preferences.properties import get_reviewer
-from .queue import PACE, count_left, find_next, find_previous, get_current, go_to, keep_verdict, read_queue
+from .queue import PACE, accept, count_left, find_next, find_previous, get_current, go_to, open_pile
 
 
 class _ReviewOperator:
@@ -111,17 +112,29 @@ class FACEBLUR_OT_review_previous(_ReviewOperator, bpy.types.Operator):
 
 
 class FACEBLUR_OT_review_fine(_OnEntry, bpy.types.Operator):
-    """Accept this item as it is now, corrected or not, and go to the next one"""
+    """Accept this item as it is now with all that it lists, corrected or not, and go to the next one"""
 
     bl_idname = "faceblur.review_fine"
     bl_label = "Is Fine"
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
-        entry = _get_current(mask)
-        document = read_queue(mask).document
-        fixed = document is not None and is_fixed(document, entry)
-        keep_verdict(mask, entry.key, Verdict.FIXED if fixed else Verdict.CONFIRMED)
+        accept(mask, _get_current(mask))
         return _go_on(scene, strip)
+
+
+class FACEBLUR_OT_review_open(_OnEntry, bpy.types.Operator):
+    """Go through the places of this pile one by one"""
+
+    bl_idname = "faceblur.review_open"
+    bl_label = "One by One"
+
+    @classmethod
+    def explain_refusal(cls, entry: ReviewEntry) -> str:
+        return "" if entry.pile is not None else "This item is one place already"
+
+    def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
+        open_pile(mask, _get_current(mask))
+        return f"{count(count_left(scene), 'item')} left to review"
 
 
 class FACEBLUR_OT_review_fix(_OnEntry, bpy.types.Operator):
@@ -169,31 +182,42 @@ class FACEBLUR_OT_review_off(_OnEntry, bpy.types.Operator):
 
 
 class FACEBLUR_OT_review_cover(_OnEntry, bpy.types.Operator):
-    """Cover this track, which is not covered yet, and go to the next item"""
+    """Cover this track, which is not covered yet, and all others that the item lists, and go to the next item"""
 
     bl_idname = "faceblur.review_cover"
     bl_label = "Cover"
 
     @classmethod
     def explain_refusal(cls, entry: ReviewEntry) -> str:
-        if not entry.track:
-            return "No face was tracked here. Draw a box over the face"
-        return "This track is already covered" if entry.covered else ""
+        if any(one.track and not one.covered for one in list_open(entry)):
+            return ""
+        return "This track is already covered" if entry.track else "No face was tracked here. Draw a box over the face"
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
         entry = _get_current(mask)
         names: list[str] = []
 
         def change(document: TrackDocument) -> list[str]:
-            names.append(editing.bring_back(document, _find_again(document, entry).track).name)
-            record_verdict(document, entry.key, Verdict.COVERED, get_reviewer())
+            # The tracks that the item lists too: covering one more is the safe choice.
+            for one in list_open(entry):
+                if one.covered or not one.track:
+                    continue
+                track = _find_again(document, one).track
+                if any(track == other.name for other in document.uncovered):
+                    names.append(editing.bring_back(document, track).name)
+                record_verdict(document, one.key, Verdict.COVERED, get_reviewer())
             return names
 
         _change(mask, change)
-        layer = get_layer_name(mask, names[0])
+        layer = get_layer_name(mask, names[0]) if names else ""
         if layer:
             mask.layers.active = mask.layers[layer]
-        return f"'{entry.track}' is now covered as '{names[0]}'. {_go_on(scene, strip)}"
+        covered = (
+            f"'{entry.track}' is now covered as '{names[0]}'"
+            if len(names) == 1 and not entry.covered
+            else f"Covered: {', '.join(names)}"
+        )
+        return f"{covered}. {_go_on(scene, strip)}"
 
 
 def _get_current(mask: bpy.types.Mask) -> ReviewEntry:
@@ -234,6 +258,7 @@ CLASSES = (
     FACEBLUR_OT_review_next,
     FACEBLUR_OT_review_previous,
     FACEBLUR_OT_review_fine,
+    FACEBLUR_OT_review_open,
     FACEBLUR_OT_review_fix,
     FACEBLUR_OT_review_off,
     FACEBLUR_OT_review_cover,

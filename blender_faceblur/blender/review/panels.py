@@ -17,7 +17,7 @@ from ..common.panels import Tab, write_lines
 from ..common.selection import get_active_footage
 from ..cover.projection import get_projection, get_region_projection
 from ..cover.strips import get_mask
-from .queue import PACE, count_left, get_current, list_entries
+from .queue import PACE, count_left, get_current, has_key, list_entries
 
 _CORNER = 0.25
 """Length of a corner's lines, as a share of the box's side."""
@@ -58,7 +58,7 @@ class FACEBLUR_PT_review(Tab, bpy.types.Panel):
         row.operator("faceblur.review_cover", icon="HIDE_ON")
         if entry is not None:
             box = layout.box().column(align=True)
-            number = next((n for n, other in enumerate(entries, 1) if other.key == entry.key), 0)
+            number = next((n for n, other in enumerate(entries, 1) if has_key(other, entry.key)), 0)
             row = box.row()
             row.label(text=f"{number} of {len(entries)} in this strip" if number else "Not in this strip")
             if entry.verdict:
@@ -67,6 +67,8 @@ class FACEBLUR_PT_review(Tab, bpy.types.Panel):
                     icon="CHECKMARK",
                 )
             write_lines(box, context, describe_place(entry))
+            if entry.pile is not None:
+                box.operator("faceblur.review_open", icon="PRESET")
             box.label(
                 text=f"Source frames {entry.start} to {entry.stop - 1}"
                 if entry.stop - entry.start > 1

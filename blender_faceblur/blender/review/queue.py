@@ -16,7 +16,8 @@ import bpy
 from bpy.app.handlers import persistent
 
 from ...core.document.tracks_file import from_json
-from ...core.review.queue import SECONDS_EACH, ReviewEntry, is_shown, list_review_entries, record_verdict
+from ...core.review.groups import list_open, list_review_groups
+from ...core.review.queue import SECONDS_EACH, ReviewEntry, is_fixed, is_shown, record_verdict
 from ...core.types import FaceBlurError, TrackDocument, Verdict
 from ..common.footage import KINDS, compute_shown, find_timeline_frame
 from ..cover.strips import get_mask
@@ -49,7 +50,7 @@ class Pace:
 
     @property
     def seconds_each(self) -> float:
-        return sum(self.seconds) / len(self.seconds) if len(self.seconds) > 2 else SECONDS_EACH
+        return sum(self.seconds) / len(self.seconds) if self.seconds else SECONDS_EACH
 
     def begin(self) -> None:
         self.began = time.monotonic()
@@ -69,10 +70,13 @@ class _QueueCache:
     queues: dict[int, Queue] = field(default_factory=dict)
     fresh: set[int] = field(default_factory=set)
     """Masks that have not changed since their queue was parsed; cleared by every change in Blender."""
+    opened: dict[int, set[str]] = field(default_factory=dict)
+    """The keys of the items of piles that the editor goes through one by one, by mask."""
 
     def clear(self) -> None:
         self.queues.clear()
         self.fresh.clear()
+        self.opened.clear()
 
 
 PACE = Pace()
@@ -91,25 +95,30 @@ def read_queue(mask: bpy.types.Mask) -> Queue:
             # The guard reports the damaged record, and renders the strip black.
             return Queue(0)
         if uid not in _CACHE.queues or _CACHE.queues[uid].stamp != hash((content, unreliable)):
-            _CACHE.queues[uid] = _read(content, unreliable)
+            _CACHE.queues[uid] = _read(content, unreliable, _CACHE.opened.get(uid, set()))
         _CACHE.fresh.add(uid)
     return _CACHE.queues[uid]
 
 
-def _read(content: str, unreliable: frozenset[str]) -> Queue:
+def _read(content: str, unreliable: frozenset[str], opened: set[str]) -> Queue:
     stamp = hash((content, unreliable))
     try:
         document = from_json(content)
     except FaceBlurError:
         # The guard and the other operators report the damaged document.
         return Queue(stamp)
-    return Queue(stamp, document, list_review_entries(document, unreliable))
+    return Queue(stamp, document, list_review_groups(document, unreliable, opened))
 
 
 def get_current(mask: bpy.types.Mask) -> ReviewEntry | None:
     """The current review item of a mask."""
     key = MaskRecord.load(mask).reviewing
-    return next((entry for entry in read_queue(mask).entries if entry.key == key), None) if key else None
+    return next((entry for entry in read_queue(mask).entries if has_key(entry, key)), None) if key else None
+
+
+def has_key(entry: ReviewEntry, key: str) -> bool:
+    """Whether an item, or one of its group, has this key: after a verdict another one may be the foremost."""
+    return any(one.key == key for one in (entry, *entry.members))
 
 
 def list_entries(strip: bpy.types.Strip, mask: bpy.types.Mask) -> list[ReviewEntry]:
@@ -168,7 +177,7 @@ def find_next(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[bpy.types
         here = _get_index(mask, entries) + 1 if other == strip else 0
         looked_at = MaskRecord.load(mask).reviewing
         for entry in entries[here:] + entries[:here]:
-            if not entry.verdict and (other != strip or entry.key != looked_at):
+            if not entry.verdict and (other != strip or not has_key(entry, looked_at)):
                 return other, entry
     current = get_current(get_mask(strip)) if at >= 0 else None
     return (strip, current) if current is not None and not current.verdict else None
@@ -183,7 +192,7 @@ def find_previous(strip: bpy.types.Strip, mask: bpy.types.Mask) -> ReviewEntry |
 
 def _get_index(mask: bpy.types.Mask, entries: list[ReviewEntry]) -> int:
     key = MaskRecord.load(mask).reviewing
-    return next((number for number, entry in enumerate(entries) if entry.key == key), -1)
+    return next((number for number, entry in enumerate(entries) if has_key(entry, key)), -1)
 
 
 def go_to(scene: bpy.types.Scene, strip: bpy.types.Strip, entry: ReviewEntry) -> None:
@@ -219,28 +228,39 @@ def make_current(strip: bpy.types.Strip, mask: bpy.types.Mask, track: str, sourc
         (
             entry
             for entry in list_entries(strip, mask)
-            if entry.track == track and not entry.verdict and entry.start <= source_frame < entry.stop
+            if not entry.verdict
+            and any(one.track == track and one.start <= source_frame < one.stop for one in list_open(entry))
         ),
         None,
     )
     record = MaskRecord.load(mask)
-    if entry is not None and record.reviewing != entry.key:
+    if entry is not None and not has_key(entry, record.reviewing):
         record.reviewing = entry.key
         record.save(mask)
         PACE.begin()
 
 
-def keep_verdict(mask: bpy.types.Mask, key: str, verdict: Verdict) -> None:
-    """Save an editor's verdict on an item, and change nothing else. Raises FaceBlurError."""
+def open_pile(mask: bpy.types.Mask, entry: ReviewEntry) -> None:
+    """Make the items of a pile items of their own, until Blender is closed or another project is opened."""
+    uid = mask.session_uid
+    _CACHE.opened.setdefault(uid, set()).update(one.key for one in (entry, *entry.members))
+    _CACHE.queues.pop(uid, None)
+
+
+def accept(mask: bpy.types.Mask, entry: ReviewEntry) -> None:
+    """Save that an editor finds an item and all of its group fine, and change nothing else. Raises FaceBlurError."""
     # The cached document is written back, so it must be up to date.
     _CACHE.fresh.discard(mask.session_uid)
     queue = read_queue(mask)
     if queue.document is None:
         raise FaceBlurError(f"The mask '{mask.name}' has lost its tracks document. Detect its faces again.")
-    record_verdict(queue.document, key, verdict, get_reviewer())
+    for one in list_open(entry):
+        verdict = Verdict.FIXED if is_fixed(queue.document, one) else Verdict.CONFIRMED
+        record_verdict(queue.document, one.key, verdict, get_reviewer())
     store_document(mask, MaskRecord.load(mask), queue.document)
     unreliable = list_unreliable_tracks(mask)
-    queue.entries = list_review_entries(queue.document, unreliable)
+    opened = _CACHE.opened.get(mask.session_uid, set())
+    queue.entries = list_review_groups(queue.document, unreliable, opened)
     text = get_document_text(mask)
     assert text is not None
     queue.stamp = hash((text.as_string(), unreliable))

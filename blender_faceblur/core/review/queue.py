@@ -157,6 +157,26 @@ class ReviewEntry:
     verdict: Verdict | None
     reviewer: str = ""
     frames_after_cut: int = 0
+    size_px: float = 0.0
+    """The size of the face, as the side of a square of the same area."""
+    members: tuple[ReviewEntry, ...] = ()
+    """The other items of its group (see `groups`)."""
+    pile: Pile | None = None
+    """Set if the group is a pile of what could show least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pile:
+    """What a pile of review items consists of."""
+
+    places: int
+    covered: int
+    """Covered tracks."""
+    uncovered: int
+    largest_px: float
+    """The size of its largest face."""
+    longest_s: float
+    """The length of its longest track, in seconds."""
 
 
 def list_review_entries(document: TrackDocument, unreliable: Collection[str] = ()) -> list[ReviewEntry]:
@@ -181,23 +201,17 @@ def list_review_entries(document: TrackDocument, unreliable: Collection[str] = (
         if shown or entry.verdict:
             own = [] if track is None else _list_samples(track, item.start, item.stop)
             size = large if track is None else _compute_size(own, item.box)
+            entry = replace(entry, size_px=size)
             # Where a cover is, it may be too small or too late, but hides most of the face.
             part = REVIEW_QUEUE.rim_share if entry.covered and entry.start <= entry.frame < entry.stop else 1.0
             found.append((entry, entry.risk * part * shown * size**2))
     return [entry for entry, _ in sorted(found, key=lambda pair: (-pair[1], pair[0].start))]
 
 
-def count_left(document: TrackDocument, shown: tuple[int, int] | None = None, unreliable: Collection[str] = ()) -> int:
-    """The number of open review items; with `shown`, only of those in this half-open range of source frames.
-
-    `unreliable` are tracks, as in `list_review_entries`.
-    """
-    return sum(not d.verdict and is_shown(d, shown) for d in list_review_entries(document, unreliable))
-
-
 def is_shown(entry: ReviewEntry, shown: tuple[int, int] | None) -> bool:
-    """Whether any frame of an item lies in a half-open range of source frames; None stands for all frames."""
-    return shown is None or (entry.start < shown[1] and entry.stop > shown[0])
+    """Whether any frame of an item, or of its group, lies in a half-open range of source frames; None stands for all
+    frames."""
+    return shown is None or any(one.start < shown[1] and one.stop > shown[0] for one in (entry, *entry.members))
 
 
 def record_verdict(document: TrackDocument, key: str, verdict: Verdict, reviewer: str = "") -> None:
