@@ -56,8 +56,8 @@ def _draw_class(layout: bpy.types.UILayout, context: bpy.types.Context, one: Obj
     write_lines(
         layout,
         context,
-        f"Put {model.used.file} ({model.licence}, {model.used.bytes / 1e6:.1f} MB) into the folder that the environment "
-        f"variable {MODELS_VARIABLE} names. The guide (question mark) says how to get it",
+        f"Put {model.used.file} ({model.licence}, {model.used.bytes / 1e6:.1f} MB) into the folder that the "
+        f"environment variable {MODELS_VARIABLE} names. The guide (question mark) says how to get it",
     )
     layout.operator("wm.url_open", text="Open Its Source", icon="URL").url = model.url or model.origin
 
