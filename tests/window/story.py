@@ -924,7 +924,7 @@ def play_people(story: Story) -> None:
 
 
 def play_bake(story: Story) -> None:
-    """Bake the covers into a film, render it, give the source back."""
+    """Bake the covers into a film, render it, give the source back, and bake into a copy."""
     hand = story.hand
     story.begin()
     story.go_to_frame(51)
@@ -956,6 +956,17 @@ def play_bake(story: Story) -> None:
     story.go_to_frame(51)
     for place in places:
         hand.check(compute_mean(story.see_preview(), place) < BLACK, f"the face at {place} is black after Unbake")
+
+    story.choose_from_menu("Export Covered Footage")
+    hand.wait("the export begins", lambda s: s["addon"]["active"], 20)
+    state = hand.wait("the export ends", lambda s: not s["addon"]["active"], 120)
+    hand.check(not state["addon"]["problems"], f"problems: {state['addon']['problems']}")
+    hand.photograph("exported")
+    folder = story.folder / "bake covered"
+    exported = sorted(path.name for path in folder.iterdir())
+    hand.check(
+        exported == ["astronaut.covered.mp4", "bake.covered.blend"], f"film and project were exported, not {exported}"
+    )
 
 
 STORIES: dict[str, Callable[[Story], None]] = {

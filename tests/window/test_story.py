@@ -179,12 +179,14 @@ def read_film(path: Path) -> list[NDArray[np.uint8]]:
         return [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
 
 
-def find_uncovered(film: StoryFilm, output: Path) -> dict[int, list[float]]:
-    """The share that is not black of each visible face in the rendered range, by its number in the film."""
+def find_uncovered(
+    film: StoryFilm, output: Path, first: int = RANGE[0], last: int = RANGE[1]
+) -> dict[int, list[float]]:
+    """The share that is not black of each visible face in the frames `first` to `last`, by its number in the film."""
     pictures = read_film(output)
-    assert len(pictures) == RANGE[1] - RANGE[0] + 1
+    assert len(pictures) == last - first + 1
     uncovered: dict[int, list[float]] = {}
-    for frame, picture in zip(range(RANGE[0], RANGE[1] + 1), pictures, strict=True):
+    for frame, picture in zip(range(first, last + 1), pictures, strict=True):
         height, width = picture.shape[:2]
         y, x = (np.mgrid[0:height, 0:width] + 0.5) * WIDTH / width
         for face in film.truth[frame - 1]:
@@ -243,3 +245,8 @@ def test_bake(desk: Desk, tmp_path: Path) -> None:
     given = desk.play("bake", astronaut, tmp_path, 300)
     uncovered = [share for shares in find_uncovered(astronaut, Path(given["output"])).values() for share in shares]
     assert len(uncovered) > 10 and max(uncovered) < 0.1
+    exported = Path(given["output"]).parent / "bake covered" / "astronaut.covered.mp4"
+    shown = [
+        share for shares in find_uncovered(astronaut, exported, 1, len(astronaut.truth)).values() for share in shares
+    ]
+    assert len(shown) > len(uncovered) and max(shown) < 0.1

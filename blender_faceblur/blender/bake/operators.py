@@ -38,7 +38,7 @@ class FACEBLUR_OT_bake(JobOperator, bpy.types.Operator):
             return False
         scene = get_sequencer_scene(context)
         if scene is None or not list_bakeable(scene):
-            return refuse(cls, "There is no covered movie strip")
+            return refuse(cls, "There is no covered strip")
         return bool(bpy.data.filepath) or refuse(cls, "Save the project first. The films are stored beside it")
 
     def begin(self, context: bpy.types.Context, wait_s: float | None) -> JobSteps:
