@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from blender_faceblur.blender import command
+from blender_faceblur.blender.bake import orders
 from blender_faceblur.blender.bake.baking import (
     FOLDER,
     BakeResult,
@@ -41,6 +42,8 @@ from blender_faceblur.core.types import (
     Ellipse,
     Evidence,
     FaceBlurError,
+    ReviewItem,
+    ReviewReason,
     Sample,
     SourceInfo,
     Track,
@@ -591,6 +594,20 @@ def _put_strip_back(scene: Any, effect: EffectSettings) -> None:
     """Unbake the strip of the film, and give it another effect."""
     assert unbake([get_strip(scene)]) == (["disk"], [])
     _put_cover(scene, get_strip(scene), effect)
+
+
+def test_items_that_must_be_reviewed_before_a_render_must_be_before_a_bake(
+    scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strip = scene.sequence_editor.strips.new_movie("other", str(tmp_path / "disk.mp4"), 7, 60)
+    document = disks.build_document(tmp_path / "disk.mp4")
+    document.review_items.append(ReviewItem(3, 9, (1.0, 2.0, 30.5, 40.0), 0.31, ReviewReason.LOW_CONFIDENCE))
+    cover_footage(scene, strip, document, SOLID)
+    strip = scene.sequence_editor.strips_all["other"]
+    assert len(plan([strip])) == 1
+    monkeypatch.setattr(orders, "asks_for_review", lambda: True)
+    with pytest.raises(FaceBlurError, match="1 item has not been reviewed"):
+        plan([strip])
 
 
 def test_a_cancelled_bake_changes_nothing(scene: Any, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from ..common.marks import get_modifier
 from ..cover.baked import BakedRecord, compute_stamp, count_edits, evaluate, is_baked, is_evaluated
 from ..cover.covering import compute_largest_face_px
 from ..cover.strips import get_mask
-from ..guard.checks import check_strip
+from ..guard.checks import asks_for_review, check_strip
 from ..masks.changes import hold
 from ..masks.document import load_document
 from ..masks.mask import extend_frame_range
@@ -90,7 +90,8 @@ def _plan_covered(strip: bpy.types.Strip) -> BakeOrder:
         raise FaceBlurError(f"'{strip.name}' has lost its mask. Detect its faces again.")
     extend_frame_range(mask)
     adopt_layers(mask)
-    for fault in check_strip(scene, strip):
+    # After the bake, nobody asks for a review any more.
+    for fault in check_strip(scene, strip, asks_for_review()):
         if fault.shows:
             raise FaceBlurError(f"'{strip.name}' would show faces: {fault.text}")
     ensure_key(mask)
