@@ -28,7 +28,10 @@ from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.types import FaceBlurError
 
 from . import disks
+from .test_extension import analyses
 from .test_faults import BLACK, COVERED, FACE, WHOLE, tell
+
+__all__ = ["analyses"]
 
 EFFECT = EffectSettings("solid", disks.COVER)
 
