@@ -8,6 +8,7 @@ import pytest
 
 from blender_faceblur.core.geometry import FACE_SHAPE
 from blender_faceblur.core.tracking.appearance import describe_appearance
+from blender_faceblur.core.tracking.filling import FILLING
 from blender_faceblur.core.tracking.linking import LinkedTracks, link_tracks
 from blender_faceblur.core.tracking.observations import ObservationTable, Segment
 from blender_faceblur.core.tracking.smoothing import SMOOTHING
@@ -186,6 +187,19 @@ def test_a_fast_face_is_covered_along_its_motion() -> None:
     assert slow.rx < 26.5
     # While the shutter is open, the face moves by half a frame's motion before and after.
     assert fast.rx >= 25 * FACE_SHAPE.width + 0.4 * 30 and fast.ry < 1.1 * slow.ry
+
+
+def test_what_is_only_tracked_grows_no_larger_than_the_face_was() -> None:
+    observations = {f: [make_observation(0, (600, 300, 650, 365))] for f in range(20)}
+    # Optical flow carries the box off the face, onto something that comes closer.
+    for f in range(20, 40):
+        grown = 1 + 0.1 * (f - 19)
+        box = 625 - 25 * grown, 332.5 - 32.5 * grown, 625 + 25 * grown, 332.5 + 32.5 * grown
+        observations[f] = [make_observation(0, box, votes=0)]
+    samples = link(observations, 60).tracks[0].samples
+    most = 1 + FILLING.most_growth_share
+    assert len(samples) > 30 and max(s.ellipse.rx for s in samples) <= 25 * most + 1
+    assert max(s.ellipse.ry for s in samples) <= 32.5 * most + 1
 
 
 def test_faces_that_cross_remain_two_tracks() -> None:

@@ -16,6 +16,7 @@ from blender_faceblur.core.detection.settings import (
 )
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors import get_detector
+from blender_faceblur.detectors.onet import MODEL as OPINION_MODEL
 from blender_faceblur.files import paths
 
 
@@ -36,7 +37,7 @@ def test_weights_name_only_presets_that_run_them() -> None:
         for preset in PRESETS
         for kind in map(get_detector, list_detectors(preset))
         for name in (kind.name, *kind.further_weights)
-    }
+    } | {(OPINION_MODEL, preset.name) for preset in PRESETS if preset.second_opinion}
     assert {(model.name, preset) for model in paths.list_models().values() for preset in model.presets} == needed
 
 

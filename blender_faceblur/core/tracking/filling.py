@@ -102,6 +102,7 @@ def fill_trajectory(
     confidence = np.interp(frames, trajectory.frames, trajectory.confidence)
     evidence = np.full(len(frames), _INTERPOLATED)
     evidence[trajectory.frames - first] = np.where(trajectory.is_detected(), _DETECTED, _FLOW)
+    boxes = _limit_undetected(boxes, evidence == _DETECTED)
     rolls = np.full(len(frames), np.nan)
     rolls[trajectory.frames - first] = trajectory.rolls
     before = _extend(boxes[::-1], min(first - begin, frame_count), frame_size, frame_rate, leaving_s)[::-1]
@@ -192,12 +193,31 @@ def _grow_undetected(boxes: Array, found: NDArray[np.bool_], frame_rate: float) 
     return np.concatenate([boxes[:, :2] - half, boxes[:, 2:] + half], axis=1)
 
 
+def _limit_undetected(boxes: Array, found: NDArray[np.bool_]) -> Array:
+    """Reduce boxes without a detection that are larger than those of the detections before and after them.
+
+    What optical flow carries off a face grows with whatever it lies on then.
+    """
+    if not found.any():
+        return boxes
+    sizes = np.sqrt(compute_areas(boxes))
+    left, right = _find_neighbours(found)
+    share = np.minimum(1, np.maximum(sizes[left], sizes[right]) / sizes)[:, None]
+    centres, halves = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
+    return np.concatenate([centres - share * halves, centres + share * halves], axis=1)
+
+
 def _compute_distances(found: NDArray[np.bool_]) -> Array:
     """Frames from each frame to the nearest one with a detection; infinite if there is none."""
     if not found.any():
         return np.full(len(found), np.inf)
-    at = np.arange(len(found))
+    at, (left, right) = np.arange(len(found)), _find_neighbours(found)
+    return np.minimum(np.abs(at - left), np.abs(at - right)).astype(float)
+
+
+def _find_neighbours(found: NDArray[np.bool_]) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+    """The last frame with a detection before each frame, and the first one from it on; at the ends the nearest."""
     seen = np.nonzero(found)[0]
-    right = np.clip(np.searchsorted(seen, at), 0, len(seen) - 1)
+    right = np.clip(np.searchsorted(seen, np.arange(len(found))), 0, len(seen) - 1)
     left = np.clip(right - 1, 0, len(seen) - 1)
-    return np.minimum(np.abs(at - seen[left]), np.abs(at - seen[right])).astype(float)
+    return seen[left], seen[right]
