@@ -161,6 +161,7 @@ ALLOWED: dict[str, set[str]] = {
         "blender/preferences",
         "blender/masks",
         "blender/cover",
+        "blender/review",
         "blender/people",
     },
     "blender/correction": {

@@ -810,9 +810,36 @@ def play_review(story: Story) -> None:
     now = state["masks"][0]["left"]
     hand.press("ctrl+z")
     hand.wait("undo restores the review item", lambda s: s["masks"][0]["left"] > now, 10)
+    _review_as_a_player(story)
     reported = hand.look()["masks"][0]["left"]
     state = story.save_and_open("review")
     hand.check(state["masks"][0]["left"] == reported, "the project keeps the review decisions")
+
+
+def _review_as_a_player(story: Story) -> None:
+    """Play an item in a loop, covered and see-through in turn; decide by one key; end by ESC."""
+    hand = story.hand
+    x, y, width, height = story.get_region("PREVIEW", "PREVIEW")
+    hand.move(x + 0.8 * width, y + 0.5 * height)
+    hand.press("ctrl+alt+shift+r")
+    time.sleep(1.5)
+    hand.photograph("reviewing")
+    home, left = hand.look()["frame"], hand.look()["masks"][0]["left"]
+    hand.press("space")
+    frames = set()
+    for _ in range(10):
+        frames.add(hand.look()["frame"])
+        time.sleep(0.3)
+    hand.photograph("looping")
+    hand.check(len(frames) > 2, f"a loop moves the playhead: {sorted(frames)}")
+    hand.press("space")
+    hand.wait("the loop ends at the item", lambda s: s["frame"] == home, 5)
+    hand.press("Return")
+    hand.wait("Enter decides and goes on", lambda s: s["masks"][0]["left"] < left, 10)
+    hand.press("ctrl+z")
+    hand.wait("undo restores the item", lambda s: s["masks"][0]["left"] == left, 10)
+    hand.press("Escape")
+    time.sleep(0.5)
 
 
 def play_people(story: Story) -> None:

@@ -36,7 +36,7 @@ from ..masks.overlay_cache import CachedMask, compute_code, get_cached, get_unit
 from ..masks.record import LayerRecord, MaskRecord, list_own_masks
 from ..people.cache import get_outline_colors
 from ..preferences.properties import get_colors
-from .see_through import SEE_THROUGH, BarePicture, draw_bare_pictures, get_bare_picture, make_fans
+from .see_through import BarePicture, draw_bare_pictures, get_bare_picture, is_see_through, make_fans
 
 OUTLINE_POINTS = 48
 """Points of an outline."""
@@ -142,7 +142,7 @@ def draw() -> None:
 
 def draw_see_through() -> None:
     """Draw handler, called by Blender for each preview before its gizmos."""
-    scene = _get_shown_scene(bpy.context) if SEE_THROUGH.on else None
+    scene = _get_shown_scene(bpy.context) if is_see_through() else None
     if scene is not None:
         draw_bare_pictures(compose_bare_pictures(scene, bpy.context.space_data.display_channel))
 
@@ -152,7 +152,7 @@ def _get_shown_scene(context: bpy.types.Context) -> bpy.types.Scene | None:
     scene, space = get_sequencer_scene(context), context.space_data
     if scene is None or not space.show_overlays or space.display_mode != "IMAGE":
         return None
-    return scene if scene.faceblur.show_overlay or SEE_THROUGH.on else None
+    return scene if scene.faceblur.show_overlay or is_see_through() else None
 
 
 def compose_bare_pictures(scene: bpy.types.Scene, channel: int) -> list[BarePicture]:
@@ -235,7 +235,7 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
             unit,
         )
         _add_suppressed(drawing, known, frame, projection, region_projection, colors, theirs, unit)
-    if SEE_THROUGH.on:
+    if is_see_through():
         drawing.words.insert(
             0,
             ("Covers are see-through here, renders stay covered", (region.width / 2, 10 * unit), colors["uncovered"]),

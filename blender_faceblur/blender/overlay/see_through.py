@@ -20,6 +20,7 @@ from ...core.types import FaceBlurError
 from ..common.footage import Footage, get_footage
 from ..common.jobs import redraw
 from ..cover.projection import Projection, compute_outlines
+from ..review.session import SESSION
 
 FAN_POINTS = 48
 _MOST_IMAGES = 6
@@ -56,6 +57,11 @@ class SeeThroughState:
 
 
 SEE_THROUGH = SeeThroughState()
+
+
+def is_see_through() -> bool:
+    """Whether covers are see-through now: an editor asked for it, or is reviewing."""
+    return SEE_THROUGH.on or SESSION.is_see_through
 
 
 def get_bare_picture(

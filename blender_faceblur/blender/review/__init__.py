@@ -8,24 +8,28 @@ import bpy
 
 def register() -> None:
     """Register the classes, handlers and drawing of this room."""
-    from . import panels, queue
+    from . import panels, question, queue, session
 
     for item in _list_classes():
         bpy.utils.register_class(item)
     queue.register_handlers()
+    session.register_handlers()
     panels.add_mark()
+    question.add_question()
 
 
 def unregister() -> None:
-    from . import panels, queue
+    from . import panels, question, queue, session
 
+    question.remove_question()
     panels.remove_mark()
+    session.unregister_handlers()
     queue.unregister_handlers()
     for item in reversed(_list_classes()):
         bpy.utils.unregister_class(item)
 
 
 def _list_classes() -> tuple[type, ...]:
-    from . import menus, operators, panels
+    from . import menus, operators, panels, player
 
-    return (*operators.CLASSES, panels.FACEBLUR_PT_review, menus.FACEBLUR_MT_review)
+    return (*operators.CLASSES, player.FACEBLUR_OT_review, panels.FACEBLUR_PT_review, menus.FACEBLUR_MT_review)

@@ -10,5 +10,6 @@ class FACEBLUR_MT_review(bpy.types.Menu):
     bl_label = "Review"
 
     def draw(self, context: bpy.types.Context) -> None:
+        self.layout.operator("faceblur.review")
         for name in ("next", "previous", "fine", "fix", "off", "cover"):
             self.layout.operator(f"faceblur.review_{name}")

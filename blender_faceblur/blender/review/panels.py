@@ -45,6 +45,7 @@ class FACEBLUR_PT_review(Tab, bpy.types.Panel):
         else:
             layout.label(text="All items are reviewed" if entries else "Nothing to review", icon="CHECKMARK")
         entry = get_current(mask)
+        layout.operator("faceblur.review", icon="PLAY")
         # The text of an item has a varying number of lines. It comes last, so that the buttons stay under the mouse.
         column = layout.column(align=True)
         row = column.row(align=True)

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The review as a player: its loops, its question, and what is see-through during it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bpy
+import pytest
+
+from blender_faceblur.blender import registration
+from blender_faceblur.blender.cover.covering import cover_footage
+from blender_faceblur.blender.cover.strips import get_mask
+from blender_faceblur.blender.overlay import see_through
+from blender_faceblur.blender.review import player, question, session
+from blender_faceblur.blender.review.queue import list_entries
+from blender_faceblur.core.cover.effects import EffectSettings
+from blender_faceblur.core.review.queue import ReviewEntry
+from blender_faceblur.core.types import ReviewItem, ReviewReason
+
+from . import disks
+
+
+@pytest.fixture
+def project(film: Path) -> Iterator[tuple[Any, Any, Any]]:
+    """Scene, strip and mask: the film at 8 frames a second from frame 11, with an item in source frames 18 to 20."""
+    bpy.ops.wm.read_factory_settings(app_template="Video_Editing")
+    registration.register()
+    scene = bpy.context.workspace.sequencer_scene or bpy.context.scene
+    scene.render.resolution_x, scene.render.resolution_y, scene.render.fps = disks.WIDTH, disks.HEIGHT, 8
+    strip = scene.sequence_editor_create().strips.new_movie("disk", str(film), 1, 11)
+    scene.sequence_editor.active_strip = strip
+    document = disks.build_document(film)
+    document.review_items.append(ReviewItem(18, 21, (130, 58, 180, 100), 0.5, ReviewReason.FLOW_ONLY, "Face 01"))
+    cover_footage(scene, strip, document, EffectSettings("solid", disks.COVER))
+    yield scene, strip, get_mask(strip)
+    registration.unregister()
+
+
+def get_entry(project: tuple[Any, Any, Any]) -> ReviewEntry:
+    _, strip, mask = project
+    (entry,) = list_entries(strip, mask)
+    return entry
+
+
+def test_a_loop_shows_a_second_before_and_after_its_item(project: tuple[Any, Any, Any]) -> None:
+    loop = session.compute_loop(project[1], get_entry(project), disks.FRAMES, 8.0)
+    assert loop == session.Loop(11 + 18 - 8, 11 + 20 + 8, 4.0)
+
+
+def test_a_loop_stays_within_what_the_strip_shows(project: tuple[Any, Any, Any]) -> None:
+    _, strip, _ = project
+    entry = get_entry(project)
+    strip.frame_final_start, strip.frame_final_end = 11 + 15, 11 + 22
+    loop = session.compute_loop(strip, entry, disks.FRAMES, 8.0)
+    assert loop is not None and (loop.first, loop.last) == (11 + 15, 11 + 21)
+    strip.frame_final_end = 11 + 16
+    strip.frame_final_start = 11 + 2
+    loop = session.compute_loop(strip, entry, disks.FRAMES, 8.0)
+    assert loop is not None and loop.last == 11 + 15
+
+
+def test_a_loop_shows_the_item_covered_and_uncovered_in_turn_at_its_own_speed() -> None:
+    loop = session.Loop(100, 109, 5.0)
+    assert [loop.get_frame(seconds) for seconds in (0, 0.2, 1.99, 2.0, 3.99, 4.0)] == [
+        (100, False),
+        (101, False),
+        (109, False),
+        (100, True),
+        (109, True),
+        (100, False),
+    ]
+
+
+def test_covers_are_see_through_during_a_review_and_in_its_bare_rounds(project: tuple[Any, Any, Any]) -> None:
+    scene, _, mask = project
+    assert not see_through.is_see_through() and question.compose_question(bpy.context, 80) == ([], [])
+    bpy.ops.faceblur.review_next()
+    session.begin_session()
+    assert see_through.is_see_through()
+    asked, more = question.compose_question(bpy.context, 80)
+    assert " ".join(asked).endswith("?") and "Face 01" in asked[0] and more[0] == "1 item left"
+    home = scene.frame_current
+    session.start_loop(session.Loop(home - 2, home + 1, 1000.0), home)
+    assert not see_through.is_see_through()
+    session.SESSION.began -= 0.0045
+    session.advance_loop(scene)
+    assert home - 2 <= scene.frame_current <= home + 1
+    session.SESSION.bare = True
+    assert see_through.is_see_through()
+    session.stop_loop(scene)
+    assert scene.frame_current == home and see_through.is_see_through()
+    # Nothing of it is in the mask: a render is covered.
+    assert not any(layer.hide_render for layer in mask.layers)
+    bpy.ops.wm.read_homefile(use_factory_startup=True, app_template="Video_Editing")
+    assert not see_through.is_see_through() and session.SESSION.ended
+
+
+def test_each_key_of_the_player_is_an_operator(project: tuple[Any, Any, Any]) -> None:
+    for name in player.KEYS.values():
+        assert getattr(bpy.ops.faceblur, name).idname_py() == f"faceblur.{name}"
+        assert f"FACEBLUR_OT_{name}" in dir(bpy.types)
