@@ -212,7 +212,7 @@ def _compute_distances(found: NDArray[np.bool_]) -> Array:
     if not found.any():
         return np.full(len(found), np.inf)
     at, (left, right) = np.arange(len(found)), _find_neighbours(found)
-    return np.minimum(np.abs(at - left), np.abs(at - right)).astype(float)
+    return np.asarray(np.minimum(np.abs(at - left), np.abs(at - right)), float)
 
 
 def _find_neighbours(found: NDArray[np.bool_]) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
