@@ -86,7 +86,7 @@ MATCHING = frozenset({"match", "fullmatch", "search", "findall", "finditer", "su
 
 WORDING = "wording"
 SHOWING = re.compile(
-    r"reporting/\w+\.py|batch/cli\.py|blender/overlay/outlines\.py|"
+    r"reporting/\w+\.py|batch/cli\.py|blender/overlay/outlines\.py|blender/review/question\.py|"
     r"blender/\w+/(panels|operators)(/\w+)?\.py"
 )
 """The modules that show text, and may therefore import from `wording`."""
@@ -98,6 +98,9 @@ NAMES_ARE_DATA = {
     ("naming.py", "choose_free_name"): "a name is sought that is free",
     ("checks.py", "_explain_broken_group"): "a node group has nothing else to be known by",
     ("checks.py", "_passes_through"): "a socket's name",
+    ("checks.py", "_depends_on_picture"): "a socket's name",
+    ("nodes.py", "get_role"): "a mark of ours that files hold",
+    ("unchanged.py", "_skip_converted"): "Blender's names of a socket and of a setting",
     ("compositing.py", "ensure_picture_space"): "a version mark that files hold",
     ("protocol.py", "_may_be_missing"): "a field's name",
     ("people.py", "list_references"): "a file's name",
