@@ -99,7 +99,6 @@ NAMES_ARE_DATA = {
     ("checks.py", "_explain_broken_group"): "a node group has nothing else to be known by",
     ("checks.py", "_passes_through"): "a socket's name",
     ("checks.py", "_depends_on_picture"): "a socket's name",
-    ("nodes.py", "get_role"): "a mark of ours that files hold",
     ("unchanged.py", "_skip_converted"): "Blender's names of a socket and of a setting",
     ("compositing.py", "ensure_picture_space"): "a version mark that files hold",
     ("protocol.py", "_may_be_missing"): "a field's name",

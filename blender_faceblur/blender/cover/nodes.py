@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import bpy
@@ -77,16 +78,23 @@ def sign(tree: bpy.types.NodeTree) -> str:
     return hashlib.sha256(json.dumps([sorted(maths), sorted(links)]).encode()).hexdigest()
 
 
-ROLES = ("strip", "picture space", "inverse")
-"""The groups of ours that are always the same, as their mark begins. All other groups are effects."""
+class Role(StrEnum):
+    """The groups of ours that are always the same, as their mark begins. All other groups are effects."""
+
+    STRIP = "strip"
+    PICTURE_SPACE = "picture space"
+    INVERSE = "inverse"
 
 
 def get_role(tree: bpy.types.NodeTree | None) -> str:
-    """Which of `ROLES` a group has, "effect" if it has none of them, and empty if there is no group."""
+    """Which `Role` a group has, "effect" if it has none of them, and empty if there is no group."""
     if tree is None:
         return ""
     mark = str(tree.get(MARK, "")).rstrip("0123456789 ")
-    return mark if mark in ROLES else "effect"
+    try:
+        return Role(mark)
+    except ValueError:
+        return "effect"
 
 
 _OPTIONS = ("operation", "data_type", "blend_type", "clamp_factor", "use_clamp", "mute")
