@@ -385,7 +385,10 @@ def _format_verdict(content: Mapping[str, Any]) -> str:
     if verification is None:
         return "<p>The finished film was not verified.</p>"
     if verification["passed"]:
-        return f'<p class="good">Verified: no leak was found. Findings to review: {len(verification["doubts"])}.</p>'
+        return (
+            f'<p class="good">Verified: no leak was found in the {verification["looked"]} of {verification["frames"]} '
+            f"frames that were searched. Findings to review: {len(verification['doubts'])}.</p>"
+        )
     return (
         f'<p class="bad">Not passed. Leaks: {len(verification["leaks"])}. Problems with the file: '
         f"{len(verification['problems'])}.</p>"

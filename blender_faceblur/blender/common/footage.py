@@ -112,6 +112,18 @@ def find_timeline_frame(strip: bpy.types.Strip, spans: list[tuple[int, int]], fr
     return first
 
 
+def describe_frames(strip: bpy.types.Strip, start: int, stop: int, frame_count: int) -> str:
+    """Where the timeline shows the source frames `start` to `stop - 1`, in its own frames, as a panel says it."""
+    first = find_timeline_frame(strip, [(start, stop)], frame_count)
+    if first is None:
+        return "In none of the strip's frames"
+    # The first frame that shows what comes after the range in the timeline, or the strip's end.
+    after = [(0, start)] if strip.use_reverse_frames else [(stop, frame_count)]
+    end = find_timeline_frame(strip, after, frame_count) if frame_count > 1 and after[0][0] < after[0][1] else None
+    last = (end if end is not None else int(strip.frame_final_end)) - 1
+    return f"Frames {first} to {last}" if last > first else f"Frame {first}"
+
+
 def compute_shown(strip: bpy.types.Strip, first: int, stop: int, frame_count: int) -> tuple[int, int] | None:
     """The half-open range of source frames that a strip with one speed shows in the timeline frames first..stop-1.
 

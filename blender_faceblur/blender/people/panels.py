@@ -122,8 +122,8 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
         layout.prop(people, "mode", text="")
         if people.mode == KEEP:
             column = layout.column(align=True)
+            column.label(text="Strangers Kept Visible by Mistake:")
             column.prop(people, "stranger_rate", text="")
-            column.label(text="would stay visible by mistake, at most")
         row = layout.row()
         row.template_list("FACEBLUR_UL_people", "", people, "persons", people, "active_person", rows=3)
         side = row.column(align=True)

@@ -33,7 +33,7 @@ MODES = [
 RATE_ITEMS = [
     (
         f"{round(1 / rate)}",
-        f"1 stranger in {round(1 / rate):,}".replace(",", " "),
+        f"At Most 1 in {round(1 / rate):,}".replace(",", " "),
         "How often a stranger who is seen equally well would stay visible by mistake, as measured on strangers",
     )
     for rate in RATES

@@ -12,7 +12,7 @@ from ...core.types import Box
 from ...reporting.progress import count, describe_time
 from ...reporting.wording import VERDICTS, describe_place
 from ..common.context import DrawHandlers, get_sequencer_scene
-from ..common.footage import compute_source_frame
+from ..common.footage import compute_source_frame, describe_frames
 from ..common.panels import Tab, write_lines
 from ..common.selection import get_active_footage
 from ..cover.projection import get_projection, get_region_projection
@@ -70,11 +70,7 @@ class FACEBLUR_PT_review(Tab, bpy.types.Panel):
             write_lines(box, context, describe_place(entry))
             if entry.pile is not None:
                 box.operator("faceblur.review_open", icon="PRESET")
-            box.label(
-                text=f"Source frames {entry.start} to {entry.stop - 1}"
-                if entry.stop - entry.start > 1
-                else f"Source frame {entry.start}"
-            )
+            box.label(text=describe_frames(strip, entry.start, entry.stop, max(mask.frame_end - mask.frame_start, 1)))
 
 
 _HANDLERS = DrawHandlers("PREVIEW")

@@ -103,12 +103,12 @@ class _Switch:
 
 
 class FACEBLUR_MT_switch_off(_Switch, bpy.types.Menu):
-    bl_label = "Switch Face Off"
+    bl_label = "Switch Off"
     action = "OFF"
 
 
 class FACEBLUR_MT_switch_on(_Switch, bpy.types.Menu):
-    bl_label = "Switch Face On"
+    bl_label = "Switch On"
     action = "ON"
 
 

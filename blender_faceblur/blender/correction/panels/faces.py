@@ -9,7 +9,7 @@ import bpy
 
 from ....reporting.progress import count, describe_time
 from ...common.context import get_sequencer_scene
-from ...common.footage import compute_source_frame, get_frame_rate
+from ...common.footage import compute_source_frame, describe_frames, get_frame_rate
 from ...common.jobs import JOB
 from ...common.marks import BAKED, get_modifier
 from ...common.panels import Tab, write_lines
@@ -160,7 +160,8 @@ class FACEBLUR_PT_faces(Tab, bpy.types.Panel):
                 row.operator("faceblur.lock_face", text="", icon="LOCKED" if track_overview.locked else "UNLOCKED")
             if face.spans:
                 parts = f" in {len(face.spans)} parts" if len(face.spans) > 1 else ""
-                box.label(text=f"Source frames {face.spans[0][0]} to {face.spans[-1][1] - 1}{parts}")
+                length = max(mask.frame_end - mask.frame_start, 1)
+                box.label(text=describe_frames(strip, face.spans[0][0], face.spans[-1][1], length) + parts)
             write_lines(box, context, describe_origin(face))
         frame = compute_source_frame(strip, scene.frame_current, mask.frame_end - mask.frame_start)
         if frame is not None and mask.frame_start + frame != scene.frame_current:
