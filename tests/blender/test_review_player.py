@@ -11,11 +11,14 @@ import bpy
 import pytest
 
 from blender_faceblur.blender import registration
-from blender_faceblur.blender.cover.covering import cover_footage
+from blender_faceblur.blender.common.footage import describe_frames
+from blender_faceblur.blender.common.marks import get_modifier
+from blender_faceblur.blender.cover.covering import cover_footage, leave_uncovered
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.overlay import see_through
 from blender_faceblur.blender.review import player, question, session
 from blender_faceblur.blender.review.queue import list_entries
+from blender_faceblur.blender.review.status import describe_strip
 from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.review.queue import ReviewEntry
 from blender_faceblur.core.types import ReviewItem, ReviewReason
@@ -102,3 +105,43 @@ def test_each_key_of_the_player_is_an_operator(project: tuple[Any, Any, Any]) ->
     for name in player.KEYS.values():
         assert getattr(bpy.ops.faceblur, name).idname_py() == f"faceblur.{name}"
         assert f"FACEBLUR_OT_{name}" in dir(bpy.types)
+
+
+def test_a_range_of_source_frames_is_named_in_frames_of_the_timeline(project: tuple[Any, Any, Any]) -> None:
+    _, strip, _ = project
+    assert describe_frames(strip, 0, disks.FRAMES, disks.FRAMES) == f"Frames 11 to {10 + disks.FRAMES}"
+    assert describe_frames(strip, 5, 10, disks.FRAMES) == "Frames 16 to 20"
+    assert describe_frames(strip, 5, 6, disks.FRAMES) == "Frame 16"
+    strip.frame_final_start, strip.frame_final_end = 11 + 7, 11 + 9
+    assert describe_frames(strip, 5, 10, disks.FRAMES) == "Frames 18 to 19"
+    assert describe_frames(strip, 20, 30, disks.FRAMES) == "In none of the strip's frames"
+    strip.frame_final_start, strip.frame_final_end = 11, 11 + disks.FRAMES
+    strip.use_reverse_frames = True
+    assert describe_frames(strip, 0, 5, disks.FRAMES) == f"Frames {6 + disks.FRAMES} to {10 + disks.FRAMES}"
+    assert describe_frames(strip, disks.FRAMES - 5, disks.FRAMES, disks.FRAMES) == "Frames 11 to 15"
+
+
+def test_one_line_says_where_a_strip_stands(project: tuple[Any, Any, Any], film: Path) -> None:
+    scene, strip, mask = project
+
+    def read() -> tuple[str, str]:
+        state = describe_strip(scene, strip)
+        return state.words, state.operator
+
+    scene.faceblur.effect, scene.faceblur.color = "solid", (0.0, 0.0, 1.0)
+    assert read() == ("1 item to review", "faceblur.review")
+    bpy.ops.faceblur.review_next()
+    bpy.ops.faceblur.review_fine()
+    assert read() == ("Covered", "faceblur.bake")
+    mask.layers["Face 01"].hide_render = True
+    assert read() == ("Covered, 1 face off", "faceblur.bake")
+    mask.layers["Face 01"].hide_render = False
+    scene.faceblur.effect = "mosaic"
+    assert read() == ("Settings changed since", "")
+    get_modifier(strip).enable = False
+    assert read() == ("Cover off: faces show", "faceblur.repair")
+    bare = scene.sequence_editor.strips.new_movie("bare", str(film), 5, 11)
+    assert describe_strip(scene, bare).words == "Not detected"
+    leave_uncovered(bare, True)
+    assert describe_strip(scene, bare).words == "Left uncovered"
+    assert describe_strip(scene, None).operator == ""

@@ -6,12 +6,14 @@ from __future__ import annotations
 import bpy
 
 from ...core.cover.strength import rate_effect
+from ...core.types import FaceBlurError
 from ..common.context import get_sequencer_scene
 from ..common.jobs import JOB, describe_step
 from ..common.marks import get_modifier
 from ..common.panels import Tab, write_lines
 from ..common.selection import get_active_footage
 from ..masks.record import MaskRecord
+from .covering import read_effect
 from .strips import get_mask
 
 
@@ -59,12 +61,12 @@ class FACEBLUR_PT_main(Tab, bpy.types.Panel):
             column.prop(settings, "color")
         elif settings.effect != "erase":
             column.prop(settings, "samples_across")
-        _draw_strength(layout, context, settings)
         strip = get_active_footage(context)
         covered = strip is not None and get_modifier(strip) is not None
         row = layout.row(align=True)
         row.operator("faceblur.apply", text="Update" if covered else "Apply", icon="FILE_REFRESH" if covered else "ADD")
         row.operator("faceblur.remove", icon="TRASH")
+        _warn_of_weakness(layout, context, settings, strip if covered else None)
 
 
 class FACEBLUR_PT_messages(Tab, bpy.types.Panel):
@@ -85,13 +87,27 @@ class FACEBLUR_PT_messages(Tab, bpy.types.Panel):
             write_lines(self.layout, context, note, "INFO")
 
 
-def _draw_strength(layout: bpy.types.UILayout, context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> None:
-    """Show how strong the effect is, according to measurements."""
-    verdict = rate_effect(settings.effect, settings.samples_across)
-    if verdict.is_strong:
-        layout.label(text="Strong: nothing of the face is left", icon="CHECKMARK")
-    else:
-        write_lines(layout, context, f"Weak. {verdict.reason}", "ERROR")
+def _warn_of_weakness(
+    layout: bpy.types.UILayout,
+    context: bpy.types.Context,
+    settings: bpy.types.PropertyGroup,
+    strip: bpy.types.Strip | None,
+) -> None:
+    """Say why the effect is weak, according to measurements: that of a covered strip, else the chosen one."""
+    applied = read_effect(strip) if strip is not None else None
+    effect, samples = (
+        (applied.kind, applied.samples_across)
+        if applied is not None
+        else (settings.effect, round(settings.samples_across, 3))
+    )
+    try:
+        verdict = rate_effect(effect, samples)
+    except FaceBlurError:
+        # The cover was made by another version of the extension.
+        return
+    if not verdict.is_strong:
+        words = "The cover is weak" if applied is not None else "Weak"
+        write_lines(layout, context, f"{words}. {verdict.reason}", "ERROR")
 
 
 def _list_notes(context: bpy.types.Context) -> list[str]:

@@ -8,7 +8,7 @@ import bpy
 
 def register() -> None:
     """Register the classes, handlers and drawing of this room."""
-    from . import panels, question, queue, session
+    from . import panels, question, queue, session, status
 
     for item in _list_classes():
         bpy.utils.register_class(item)
@@ -16,11 +16,13 @@ def register() -> None:
     session.register_handlers()
     panels.add_mark()
     question.add_question()
+    status.add_status()
 
 
 def unregister() -> None:
-    from . import panels, question, queue, session
+    from . import panels, question, queue, session, status
 
+    status.remove_status()
     question.remove_question()
     panels.remove_mark()
     session.unregister_handlers()

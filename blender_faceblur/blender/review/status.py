@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One line at the top of the tab that says where the active strip stands, with a button for the next step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import bpy
+
+from ...reporting.progress import count
+from ..common.context import get_sequencer_scene
+from ..common.jobs import JOB
+from ..common.marks import BAKED, get_modifier
+from ..common.selection import get_active_footage
+from ..cover.covering import has_foreign_mask, is_left_uncovered, read_effect
+from ..cover.properties import read_effect_settings
+from ..cover.strips import get_mask
+from ..masks.faces import list_faces
+from .queue import count_left
+
+
+@dataclass(frozen=True, slots=True)
+class StripState:
+    """What the line says, and the operator of the next step, with its label; empty if the tab's own buttons are it."""
+
+    words: str
+    icon: str
+    operator: str = ""
+    label: str = ""
+
+
+def describe_strip(scene: bpy.types.Scene, strip: bpy.types.Strip | None) -> StripState:
+    """Where the active strip stands, and the next step. Whether a film shows no face is for Check to say."""
+    if strip is None:
+        return StripState("No movie strip is selected", "INFO")
+    if BAKED in strip:
+        return StripState("Baked", "CHECKMARK", "faceblur.check", "Check")
+    modifier = get_modifier(strip)
+    if modifier is None:
+        return StripState("Left uncovered" if is_left_uncovered(strip) else "Not detected", "INFO")
+    if modifier.mute or not modifier.enable:
+        return StripState("Cover off: faces show", "ERROR", "faceblur.repair", "Repair")
+    if has_foreign_mask(strip):
+        return StripState("Mask gone: faces show", "ERROR", "faceblur.repair", "Repair")
+    mask = get_mask(strip)
+    if mask is None:
+        return StripState("Mask lost: all covered", "ERROR", "faceblur.repair", "Repair")
+    if read_effect(strip) != read_effect_settings(scene):
+        return StripState("Settings changed since", "ERROR")
+    left = count_left(scene)
+    if left:
+        return StripState(f"{count(left, 'item')} to review", "QUESTION", "faceblur.review", "Review")
+    off = sum(mask.layers[face.name].hide_render for face in list_faces(mask))
+    words = f"Covered, {count(off, 'face')} off" if off else "Covered"
+    return StripState(words, "ERROR" if off else "CHECKMARK", "faceblur.bake", "Bake")
+
+
+def draw_status(panel: bpy.types.Panel, context: bpy.types.Context) -> None:
+    scene = get_sequencer_scene(context)
+    if scene is None or JOB.active:
+        return
+    state = describe_strip(scene, get_active_footage(context))
+    row = panel.layout.row()
+    row.label(text=state.words, icon=state.icon)
+    if state.operator:
+        row.operator(state.operator, text=state.label)
+
+
+def add_status() -> None:
+    bpy.types.FACEBLUR_PT_main.append(draw_status)
+
+
+def remove_status() -> None:
+    bpy.types.FACEBLUR_PT_main.remove(draw_status)
