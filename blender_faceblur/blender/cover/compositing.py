@@ -57,8 +57,8 @@ KNOWN_STRUCTURES: dict[str, frozenset[str]] = {
         }
     ),
 }
-"""What `nodes.hash_structure` returns for the groups with a `nodes.Role` as this module builds them, in all variants, and
-as later versions of Blender change them. Anything else was changed by hand, and may show faces."""
+"""What `nodes.hash_structure` returns for the groups with a `nodes.Role` as this module builds them, in all variants,
+and as later versions of Blender change them. Anything else was changed by hand, and may show faces."""
 
 
 _LEAST_SHOWN = 0.01
