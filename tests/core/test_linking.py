@@ -198,8 +198,8 @@ def test_what_is_only_tracked_grows_no_larger_than_the_face_was() -> None:
         observations[f] = [make_observation(0, box, votes=0)]
     samples = link(observations, 60).tracks[0].samples
     most = 1 + FILLING.most_growth_share
-    assert len(samples) > 30 and max(s.ellipse.rx for s in samples) <= 25 * most + 1
-    assert max(s.ellipse.ry for s in samples) <= 32.5 * most + 1
+    assert len(samples) > 30 and max(s.ellipse.rx for s in samples) <= 25 * most + 4
+    assert max(s.ellipse.ry for s in samples) <= 32.5 * most + 4
 
 
 def test_faces_that_cross_remain_two_tracks() -> None:
