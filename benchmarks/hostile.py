@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import cv2
@@ -29,6 +30,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blender_faceblur.core.types import Ellipse
+from blender_faceblur.painting.formats import choose_planar
+from blender_faceblur.painting.heif import encode_heif
+from blender_faceblur.sources.heif import HeifPicture
 from tools.film import draw_frame
 
 from .portraits import open_yunet
@@ -102,6 +106,8 @@ KINDS: dict[str, Kind] = {
     "tif": Kind(".tif"),
     "bmp": Kind(".bmp"),
     "webp": Kind(".webp"),
+    "heic": Kind(".heic"),
+    "avif": Kind(".avif"),
 }
 
 
@@ -113,6 +119,16 @@ def draw(number: int, size: tuple[int, int] = SIZE) -> tuple[NDArray[np.uint8], 
 
 
 def write(kind: Kind, path: Path) -> None:
+    if path.suffix == ".heic":
+        write_heic(path)
+        return
+    if path.suffix == ".avif":
+        with av.open(str(path), "w", format="avif") as container:
+            stream: Any = container.add_stream("libsvtav1", rate=RATE, options={"preset": "8", "crf": "12"})
+            stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+            frame = av.VideoFrame.from_ndarray(draw(0, (320, 240))[0], "bgr24").reformat(format="yuv420p")
+            container.mux([*stream.encode(frame), *stream.encode(None)])
+        return
     if not kind.codec:
         path.write_bytes(cv2.imencode(path.suffix, draw(0, (320, 240))[0])[1].tobytes())
         return
@@ -121,7 +137,7 @@ def write(kind: Kind, path: Path) -> None:
         base = MS if kind.ticks is not None else 1 / RATE
         streams: list[Any] = []
         for _ in range(1 + kind.second_video):
-            stream: Any = container.add_stream(kind.codec, rate=RATE, options=dict(kind.options))
+            stream = container.add_stream(kind.codec, rate=RATE, options=dict(kind.options))
             stream.width, stream.height = SIZE[::-1] if kind.rotation else SIZE
             stream.pix_fmt = kind.pixel_format
             stream.codec_context.time_base = stream.time_base = base
@@ -144,6 +160,24 @@ def write(kind: Kind, path: Path) -> None:
             container.mux(stream.encode(None))
     if kind.hidden:
         hide_beginning(path, kind.hidden)
+
+
+def write_heic(path: Path) -> None:
+    """FFmpeg has no writer, so it is ours."""
+    picture: Any = HeifPicture("HEIC", 320, 240, cast(Any, None), None, False, (0, 0, 320, 240), [], [])
+    frame = av.VideoFrame.from_ndarray(draw(0, (320, 240))[0], "bgr24").reformat(format="yuv420p")
+    path.write_bytes(encode_heif(picture, frame, picture.place, choose_planar("yuv420p"))[0])
+
+
+def read_still(data: bytes) -> Any:
+    """The picture (BGR) by OpenCV, or of HEIC and AVIF by FFmpeg's reader; None if it cannot be read."""
+    if data[4:8] != b"ftyp":
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    try:
+        with av.open(io.BytesIO(data)) as container:
+            return next(container.decode(video=0)).to_ndarray(format="bgr24")
+    except (av.error.FFmpegError, StopIteration, IndexError):
+        return None
 
 
 def _encode_tone(stream: Any) -> list[Any]:
@@ -306,7 +340,7 @@ def check(case: Case, source: Path, output: Path, originals: Path) -> list[str]:
     kind = KINDS[case.kind]
     try:
         if not kind.codec:
-            picture = cv2.imdecode(np.frombuffer(output.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+            picture = read_still(output.read_bytes())
             if picture is None:
                 return ["the output cannot be read"]
             made = [(Fraction(0), np.asarray(picture, np.uint8))]
@@ -330,7 +364,7 @@ def check(case: Case, source: Path, output: Path, originals: Path) -> list[str]:
 
 def _check_intact(kind: Kind, source: Path, output: Path, made: list[tuple[Fraction, NDArray[np.uint8]]]) -> list[str]:
     if not kind.codec:
-        whole = [(Fraction(0), np.asarray(cv2.imdecode(np.frombuffer(source.read_bytes(), np.uint8), 1), np.uint8))]
+        whole = [(Fraction(0), np.asarray(read_still(source.read_bytes()), np.uint8))]
     else:
         whole = read_pictures(source)
     if len(whole) != len(made) or len(made) != (FRAMES - kind.hidden if kind.codec else 1):

@@ -202,7 +202,7 @@ class Run:
         for name in (self.job.source.resolve(), self.job.output.resolve()):
             if any(0xD800 <= ord(sign) <= 0xDFFF for sign in str(name)):
                 raise FaceBlurError(
-                    f"{self.job.source}: Blender cannot open this path, because it is not valid UTF-8. Rename the file."
+                    f"{self.job.source}: the path is not valid UTF-8, so FFmpeg and Blender cannot open it. Rename it."
                 )
         with open_source(self.job.source) as source:
             self.guard = SourceGuard(self.job.source)
