@@ -37,7 +37,7 @@ from .soak import list_tree
 
 SECONDS = 12
 RATE = Fraction(25)
-PATIENCE_S = 300.0
+PATIENCE_S = 600.0
 POLL_S = 0.002
 STOPPED_S = 2.0
 SMALL_BYTES = 2048
