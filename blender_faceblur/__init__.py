@@ -4,8 +4,18 @@
 
 def register() -> None:
     """Called by Blender when the extension is enabled."""
+    import importlib.util
+    import sys
+
     from .blender import registration
 
+    missing = [name for name in ("av", "cv2", "onnxruntime") if importlib.util.find_spec(name) is None]
+    if missing:
+        # Detection would fail much later, in another process. Nothing is imported here: Blender must start at once.
+        raise ImportError(
+            f"Face Blur has no packages for Python {sys.version_info[0]}.{sys.version_info[1]} ({', '.join(missing)}). "
+            "Install the zip for this version of Blender."
+        )
     registration.register()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Builds the extension's zips, one per platform and Python, with Blender's own builder, and checks the result.
+"""Builds the extension's zips, one per platform and kind of Blender, with Blender's own builder, and checks them.
 
 Run as `python -m tools.package` in the environment that build.py creates.
 """
@@ -21,8 +21,9 @@ import tempfile
 import tomllib
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.files import paths
@@ -30,7 +31,7 @@ from blender_faceblur.weights.fetch import describe_missing, preset_models
 
 from .guide import build_guide, list_files
 from .lint import ROOT
-from .wheels import PLATFORMS, PYTHONS, WheelTarget, check_wheels, fetch_wheels, read_pins
+from .wheels import PLATFORMS, PYTHONS, WheelTarget, check_wheels, fetch_wheels, is_loaded, read_pins
 
 LOCK = ROOT / "requirements" / "extension.txt"
 CACHE = ROOT / ".env" / "wheels"
@@ -51,8 +52,46 @@ GUIDE = "docs"
 LARGEST_BYTES = 200_000_000
 """The size limit of Blender's extension site, according to its documentation."""
 
-BLENDER_VERSIONS = {"3.11": ("5.0.0", "5.1.0"), "3.13": ("5.1.0", None), "3.14": ("5.1.0", None)}
-"""Python -> the first Blender with it, and the first without it (None: not known yet)."""
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """A zip for all Blenders of a range, whatever Python is inside them: Blender compares a zip that is installed from
+    the disk with its own version and platform, but not with its Python."""
+
+    pythons: tuple[str, ...]
+    first: str
+    """The first Blender that installs it."""
+    after_last: str | None
+    """The first Blender that no longer installs it; None where that is not known yet."""
+
+
+EDITIONS = {
+    "blender5.0": Edition(("3.11",), "5.0.0", "5.1.0"),
+    # Official builds have Python 3.13, and Debian's has 3.14.
+    "blender5.1": Edition(("3.13", "3.14"), "5.1.0", None),
+}
+"""The end of a zip's name -> for which Blenders it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class ZipTarget:
+    """A zip's platform, one of PLATFORMS, and edition, one of EDITIONS."""
+
+    platform: str
+    edition: str
+
+    @classmethod
+    def of(cls, platform: str, python: str) -> ZipTarget:
+        """The zip for that Python."""
+        return cls(platform, next(name for name, edition in EDITIONS.items() if python in edition.pythons))
+
+    @property
+    def wheel_targets(self) -> list[WheelTarget]:
+        return [WheelTarget(self.platform, python) for python in EDITIONS[self.edition].pythons]
+
+    def __str__(self) -> str:
+        return f"{self.platform}-{self.edition}"
+
 
 STAMP_S = 1577836800
 """The time of every file in a zip, 2020-01-01 UTC."""
@@ -63,14 +102,15 @@ OUR_ROOTS = ("blender_faceblur", "tools", "tests", "benchmarks")
 BUILD_TIMEOUT_S = 600
 
 
-def build_package(target: WheelTarget, output: Path, report: Callable[[str], None]) -> Path:
-    """The checked zip of one platform and Python in the folder `output`, which is created; an older zip is replaced.
+def build_package(target: ZipTarget, output: Path, report: Callable[[str], None]) -> Path:
+    """The checked zip of one platform and edition in the folder `output`, which is created; an older zip is replaced.
 
     The same inputs give the same bytes on one machine. Raises FaceBlurError if a wheel or required weights are
     missing or incorrect, if Blender's builder fails, or if the zip fails its check.
     """
-    pins = read_pins(LOCK, target)
-    wheels = fetch_wheels(pins, target, CACHE, report)
+    # Most wheels serve several Pythons.
+    fetched = [path for one in target.wheel_targets for path in fetch_wheels(read_pins(LOCK, one), one, CACHE, report)]
+    wheels = sorted({path.name: path for path in fetched}.values(), key=lambda path: path.name)
     weights = _list_weights(report)
     manifest = tomllib.loads((ROOT / MANIFEST).read_text(encoding="utf-8"))
     name = f"{manifest['id']}-{manifest['version']}-{target}.zip"
@@ -104,6 +144,27 @@ def _list_ignored(folder: str, names: list[str]) -> list[str]:
     return [name for name in names if name == "__pycache__" or name in left_out]
 
 
+def build_repository(folder: Path) -> Path:
+    """Make a folder of zips a repository that Blender reads from any web server; returns its index.
+
+    The index names all zips in the folder, those of earlier versions included, with their hashes, platforms, Blender
+    versions and Pythons. Raises FaceBlurError if a zip fails its check, or if Blender refuses the folder.
+    """
+    version = tomllib.loads((ROOT / MANIFEST).read_text(encoding="utf-8"))["version"]
+    zips = sorted(folder.glob("*.zip"))
+    for path in zips:
+        # The lock of this checkout says nothing about earlier versions.
+        if f"-{version}-" in path.name:
+            check_package(path)
+    _run_builder("server-generate", "--repo-dir", str(folder), "--html", needs_tags=False)
+    index = folder / "index.json"
+    listed = json.loads(index.read_text(encoding="utf-8"))["data"]
+    missing = {path.name for path in zips} - {Path(entry["archive_url"]).name for entry in listed}
+    if missing:
+        raise FaceBlurError(f"Blender did not list {', '.join(sorted(missing))} in the repository.")
+    return index
+
+
 def check_package(path: Path) -> None:
     """Open a zip and raise FaceBlurError, with a list of problems, unless it is complete and contains nothing else.
 
@@ -118,12 +179,12 @@ def check_package(path: Path) -> None:
         raise FaceBlurError(f"{path.name} failed its check: {'; '.join(problems)}.")
 
 
-def read_target(name: str) -> WheelTarget:
-    """The platform and Python in a zip's file name. Raises FaceBlurError if the name contains none of ours."""
-    match = re.fullmatch(r"[a-z_]+-[0-9.]+-([a-z]+-[a-z0-9]+)-py(\d)(\d+)\.zip", name)
-    target = WheelTarget(match[1], f"{match[2]}.{match[3]}") if match else None
-    if target is None or target.platform not in PLATFORMS or target.python not in PYTHONS:
-        raise FaceBlurError(f"{name} does not name a supported platform and Python.")
+def read_target(name: str) -> ZipTarget:
+    """The platform and edition in a zip's file name. Raises FaceBlurError if the name contains none of ours."""
+    match = re.fullmatch(r"[a-z_]+-[0-9.]+-([a-z]+-[a-z0-9]+)-(blender[0-9.]+)\.zip", name)
+    target = ZipTarget(match[1], match[2]) if match else None
+    if target is None or target.platform not in PLATFORMS or target.edition not in EDITIONS:
+        raise FaceBlurError(f"{name} does not name a supported platform and Blender.")
     return target
 
 
@@ -142,15 +203,15 @@ def _list_weights(report: Callable[[str], None]) -> list[Path]:
     return weights
 
 
-def _fill_manifest(template: dict[str, Any], target: WheelTarget, stage: Path) -> str:
+def _fill_manifest(template: dict[str, Any], target: ZipTarget, stage: Path) -> str:
     """The manifest's text: Blender requires plain values first and tables last."""
-    first, after_last = BLENDER_VERSIONS[target.python]
+    edition = EDITIONS[target.edition]
     files = sorted(path.relative_to(stage).as_posix() for path in stage.rglob("*") if path.is_file())
     wheels = [f"./{file}" for file in files if file.startswith("wheels/")]
     manifest = {
         **template,
-        "blender_version_min": first,
-        **({"blender_version_max": after_last} if after_last else {}),
+        "blender_version_min": edition.first,
+        **({"blender_version_max": edition.after_last} if edition.after_last else {}),
         "platforms": [target.platform],
         "wheels": wheels,
     }
@@ -171,7 +232,7 @@ def _to_toml(value: str | list[str]) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _run_builder(command: str, *arguments: str) -> None:
+def _run_builder(command: str, *arguments: str, needs_tags: bool = True) -> None:
     # find_spec does not load the module, which would start Blender in this process.
     spec = importlib.util.find_spec("bpy")
     places = list(spec.submodule_search_locations or []) if spec else []
@@ -179,9 +240,10 @@ def _run_builder(command: str, *arguments: str) -> None:
     if len(tools) != 1:
         raise FaceBlurError("Blender's extension builder is missing from the environment's bpy module.")
     tags = tools[0].parents[3] / "modules" / "_bpy_internal" / "extensions" / "tags.py"
+    with_tags = ["--valid-tags", str(tags)] if needs_tags else []
     # A zip stores local times.
     done = subprocess.run(
-        [sys.executable, "-I", "-B", str(tools[0]), command, "--valid-tags", str(tags), *arguments],
+        [sys.executable, "-I", "-B", str(tools[0]), command, *with_tags, *arguments],
         capture_output=True,
         text=True,
         errors="replace",
@@ -205,8 +267,9 @@ def _list_problems(path: Path, archive: zipfile.ZipFile) -> list[str]:
     if manifest["platforms"] != [target.platform]:
         problems.append(f"the manifest is for {', '.join(manifest['platforms'])}")
     versions = (manifest["blender_version_min"], manifest.get("blender_version_max"))
-    if versions != BLENDER_VERSIONS[target.python]:
-        problems.append(f"the manifest's Blender versions are {versions}, not those with Python {target.python}")
+    edition = EDITIONS[target.edition]
+    if versions != (edition.first, edition.after_last):
+        problems.append(f"the manifest's Blender versions are {versions}, not those of {target.edition}")
 
     wheels = [name for name in names if name.endswith(".whl")]
     listed = [name.removeprefix("./") for name in manifest["wheels"]]
@@ -214,7 +277,7 @@ def _list_problems(path: Path, archive: zipfile.ZipFile) -> list[str]:
     problems += [f"{name} is in the manifest and not in the zip" for name in listed if name not in wheels]
     with_streams = [(PurePosixPath(name).name, archive.open(name)) for name in wheels]
     try:
-        check_wheels(with_streams, read_pins(LOCK, target), target)
+        _check_all_wheels(with_streams, target)
     except FaceBlurError as error:
         problems.append(str(error))
     finally:
@@ -262,6 +325,21 @@ def _list_problems(path: Path, archive: zipfile.ZipFile) -> list[str]:
     return problems
 
 
+def _check_all_wheels(wheels: list[tuple[str, IO[bytes]]], target: ZipTarget) -> None:
+    """Raise FaceBlurError unless each Python of the edition finds the wheels of its pins, and no others are there."""
+    problems, spare = [], {name for name, _ in wheels}
+    for one in target.wheel_targets:
+        chosen = [(name, stream) for name, stream in wheels if is_loaded(name, one)]
+        spare -= {name for name, _ in chosen}
+        try:
+            check_wheels(chosen, read_pins(LOCK, one), one)
+        except FaceBlurError as error:
+            problems.append(str(error))
+    problems += [f"{name} does not support {target}" for name in sorted(spare)]
+    if problems:
+        raise FaceBlurError(" ".join(problems))
+
+
 def _list_roots(source: bytes) -> set[str]:
     """The first names of all absolute imports in a module."""
     roots = set()
@@ -281,14 +359,22 @@ def main(arguments: list[str] | None = None) -> int:
         "--python",
         action="append",
         choices=PYTHONS,
-        help="the Python inside Blender (5.0: 3.11, from 5.1 on: 3.13); default: all; may be repeated",
+        help="only the zips for Blenders with this Python (5.0: 3.11, from 5.1 on: 3.13 or 3.14); may be repeated",
+    )
+    parser.add_argument(
+        "--repository",
+        action="store_true",
+        help="also write what makes the output folder a repository for Get Extensions > Add Remote Repository",
     )
     parser.add_argument("--output", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist")
     options = parser.parse_args(arguments)
     try:
-        for platform, python in itertools.product(options.platform or PLATFORMS, options.python or PYTHONS):
-            package = build_package(WheelTarget(platform, python), options.output, _report)
+        pairs = itertools.product(options.platform or PLATFORMS, options.python or PYTHONS)
+        for target in dict.fromkeys(ZipTarget.of(platform, python) for platform, python in pairs):
+            package = build_package(target, options.output, _report)
             print(f"{package}  {package.stat().st_size / 1e6:.1f} MB", flush=True)
+        if options.repository:
+            print(build_repository(options.output), flush=True)
     except FaceBlurError as error:
         print(error, file=sys.stderr)
         return 1

@@ -69,7 +69,7 @@ BLENDERS_MODULES = ("numpy",)
 
 @dataclass(frozen=True, slots=True)
 class WheelTarget:
-    """A zip's platform, one of PLATFORMS, and Python, one of PYTHONS."""
+    """A platform, one of PLATFORMS, and a Python, one of PYTHONS, whose wheels a zip has."""
 
     platform: str
     python: str
@@ -120,6 +120,15 @@ def list_tags(target: WheelTarget) -> list[Tag]:
     abi = f"cp{version[0]}{version[1]}"
     platforms = PLATFORMS[target.platform]
     return list(chain(cpython_tags(version, [abi], platforms), compatible_tags(version, abi, platforms)))
+
+
+def is_loaded(name: str, target: WheelTarget) -> bool:
+    """Whether the target can load a wheel of that file name."""
+    try:
+        tags = parse_wheel_filename(name)[3]
+    except InvalidWheelFilename:
+        return False
+    return not tags.isdisjoint(list_tags(target))
 
 
 def fetch_wheels(pins: list[Pin], target: WheelTarget, cache: Path, report: Callable[[str], None]) -> list[Path]:

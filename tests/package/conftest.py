@@ -16,7 +16,8 @@ import pytest
 
 from tools.film import make_film
 from tools.lint import ROOT
-from tools.wheels import PYTHONS, WheelTarget
+from tools.package import ZipTarget
+from tools.wheels import PYTHONS
 
 from .machine import Machine
 
@@ -43,7 +44,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
         ]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        return folder / f"faceblur-0.2.0-{WheelTarget(platform, python)}.zip"
+        return folder / f"faceblur-0.2.0-{ZipTarget.of(platform, python)}.zip"
 
     return build_once
 

@@ -17,13 +17,13 @@ from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.files import paths
 from tools import package
 from tools.lint import ROOT
-from tools.wheels import PLATFORMS, WheelTarget
+from tools.wheels import PLATFORMS, WheelTarget, is_loaded
 
 from .conftest import Build
 
 RUNNING = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
-ZIPS = sorted({("linux-x64", "3.11"), *((platform, RUNNING) for platform in PLATFORMS)})
+ZIPS = sorted({("linux-x64", "3.11"), ("linux-x64", "3.14"), *((platform, RUNNING) for platform in PLATFORMS)})
 
 
 @pytest.mark.parametrize(("platform", "python"), ZIPS)
@@ -48,9 +48,30 @@ def test_zip_is_complete(build: Build, platform: str, python: str) -> None:
     assert list(manifest["permissions"]) == ["files"]
     wheels = [name.split("/")[1].split("-")[0] for name in names if name.startswith("wheels/")]
     colors = ["colorama"] if platform == "windows-x64" else []
-    common = ["flatbuffers", "onnxruntime", "opencv_python_headless", "packaging", "protobuf", "tqdm"]
-    assert wheels == ["av", *colors, *common]
+    runtimes = ["onnxruntime"] * (1 if python == "3.11" else 2)
+    assert wheels == [
+        "av",
+        *colors,
+        "flatbuffers",
+        *runtimes,
+        "opencv_python_headless",
+        "packaging",
+        "protobuf",
+        "tqdm",
+    ]
     assert "models/centerface_any_size.onnx" in names and "models/models.toml" in names and "LICENSE" in names
+
+
+def test_one_zip_serves_every_python_of_its_blenders(build: Build) -> None:
+    """Blender checks no zip from the disk against its Python, so none may lack the packages for it."""
+    path = build("linux-x64", "3.14")
+    assert path == build("linux-x64", "3.13") and path != build("linux-x64", "3.11")
+    with zipfile.ZipFile(path) as archive:
+        names = [name.removeprefix("wheels/") for name in archive.namelist() if name.startswith("wheels/")]
+    for python in ("3.13", "3.14"):
+        target = WheelTarget("linux-x64", python)
+        loaded = {name.split("-")[0] for name in names if is_loaded(name, target)}
+        assert {"av", "onnxruntime", "opencv_python_headless"} <= loaded
 
 
 def test_same_inputs_same_bytes(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +81,7 @@ def test_same_inputs_same_bytes(build: Build, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     before = os.umask(0o077)
     try:
-        second = package.build_package(WheelTarget("macos-arm64", RUNNING), tmp_path, lambda text: None)
+        second = package.build_package(package.ZipTarget.of("macos-arm64", RUNNING), tmp_path, lambda text: None)
     finally:
         os.umask(before)
     assert second.read_bytes() == first.read_bytes()
@@ -185,6 +206,17 @@ def test_wheels_are_checked(copy: Callable[..., Path]) -> None:
     assert line in manifest
     with pytest.raises(FaceBlurError, match=f"{wheel} is in the zip and not in the manifest"):
         package.check_package(copy({"blender_manifest.toml": manifest.replace(line, b"")}))
+
+
+def test_a_zip_that_lacks_the_wheels_for_one_python_is_refused(build: Build, tmp_path: Path) -> None:
+    source = build("linux-x64", "3.14")
+    copied = tmp_path / source.name
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(copied, "w") as new:
+        for entry in old.infolist():
+            if "onnxruntime" not in entry.filename or "cp313" in entry.filename:
+                new.writestr(entry, old.read(entry))
+    with pytest.raises(FaceBlurError, match="linux-x64-py314 failed their check: the wheel of onnxruntime is missing"):
+        package.check_package(copied)
 
 
 def test_manifest_and_name_agree(copy: Callable[..., Path], build: Build) -> None:

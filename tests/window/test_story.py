@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from tests.package.machine import HOST
 from tools import package
 from tools.film import FaceTruth, make_film
-from tools.wheels import PYTHONS, WheelTarget
+from tools.wheels import PYTHONS
 
 ROOT = Path(__file__).resolve().parents[2]
 WATCHER = Path(__file__).with_name("watcher.py")
@@ -167,7 +167,9 @@ def desk(program: str, tmp_path_factory: pytest.TempPathFactory) -> Desk:
     assert version
     if version[1] not in PYTHONS:
         pytest.skip(f"there is no package for Python {version[1]}")
-    path = package.build_package(WheelTarget(HOST, version[1]), folder, lambda text: print(text, file=sys.stderr))
+    path = package.build_package(
+        package.ZipTarget.of(HOST, version[1]), folder, lambda text: print(text, file=sys.stderr)
+    )
     run("--command", "extension", "install-file", "-r", "user_default", "-e", str(path))
     return Desk(program, resources)
 
