@@ -532,18 +532,25 @@ def _add_node(group: Any) -> None:
     group.links.new(node.outputs[0], output.inputs[0])
 
 
-@pytest.mark.parametrize("change", [_change_inside, _change_inverse, _add_node])
-def test_nodes_that_were_changed_by_hand_are_not_baked(change: Callable[[Any], None], scene: Any) -> None:
-    effect = EffectSettings("mosaic", inverse=change is _change_inverse)
-    _put_cover(scene, get_strip(scene), effect)
+@pytest.mark.parametrize("change", [_change_inverse, _add_node])
+def test_groups_with_a_signature_that_were_changed_are_not_baked(change: Callable[[Any], None], scene: Any) -> None:
+    _put_cover(scene, get_strip(scene), EffectSettings("mosaic", inverse=change is _change_inverse))
     change(get_modifier(get_strip(scene)).node_group)
+    with pytest.raises(FaceBlurError, match=r"'disk' would show faces: The node group .* was changed"):
+        plan([get_strip(scene)])
+
+
+def test_an_effect_whose_nodes_were_changed_by_hand_is_not_baked(scene: Any) -> None:
+    effect = EffectSettings("mosaic")
+    _put_cover(scene, get_strip(scene), effect)
+    _change_inside(get_modifier(get_strip(scene)).node_group)
+    assert check_scene(scene) == []
     with pytest.raises(
         FaceBlurError, match="were changed by hand, so that a baked film would look different"
     ) as raised:
         plan([get_strip(scene)])
     # What the message advises.
-    name = str(raised.value).split("'")[1]
-    bpy.data.node_groups[name].name = "mine"
+    bpy.data.node_groups[str(raised.value).split("'")[1]].name = "mine"
     _put_cover(scene, get_strip(scene), effect)
     assert len(plan([get_strip(scene)])) == 1
 
