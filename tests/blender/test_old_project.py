@@ -190,7 +190,7 @@ def test_it_can_be_edited_saved_and_opened_again(scene: Any, expected: dict[str,
         if name != "Grace":
             assert after["covers"][name] == kept
             continue
-        # Its keys were planned anew: this version's covers reach up to 2 px beyond a small face, those of 0.1.0 up to 3.
+        # Its keys were planned anew: the covers reach up to 2 px beyond a small face, those of 0.1.0 up to 3.
         assert [cover is None for cover in after["covers"][name]] == [cover is None for cover in kept]
         shapes = [[cover for cover in some if cover is not None] for some in (after["covers"][name], kept)]
         assert np.abs(np.array(shapes[0]) - np.array(shapes[1])).max() < 3

@@ -29,6 +29,9 @@ class ReviewGroupSettings:
     items_per_minute: float = 12.0
     """Most items per minute of film; what could show least is one pile per minute. Raising it makes piles smaller and
     reviews longer. Origin: a minute of film must not take longer to review than to watch, at 4 seconds an item."""
+    least_items: int = 4
+    """Items that a film may have however short it is, so that its largest faces are not in a pile. Raising it makes the
+    review of short clips longer. Origin: a clip of 9 seconds would have one item for all of its 34 places."""
     pile_s: float = 60.0
     """Seconds of film that have a pile of their own. Raising it makes fewer and larger piles. Origin: the minute of
     `items_per_minute`."""
@@ -126,7 +129,7 @@ def _pile_up(
         of_window.setdefault(min(int(group[0].frame // window), last), []).append(group)
     for number, members in of_window.items():
         length = (count if number == last else (number + 1) * window) - number * window
-        most = max(1, int(REVIEW_GROUPS.items_per_minute * length / (60 * rate)))
+        most = max(REVIEW_GROUPS.least_items, int(REVIEW_GROUPS.items_per_minute * length / (60 * rate)))
         if len(members) <= most:
             piles += [(group, False) for group in members]
         else:
