@@ -97,9 +97,14 @@ class MemoryRecorder:
         self._end.set()
         self._thread.join()
 
-    def list_long(self) -> list[Life]:
-        """The processes that lived long enough to compare their end with their warm-up."""
-        return [life for life in self.lives.values() if len(life.used) >= LEAST_SAMPLES]
+    def list_long(self, by_stage: bool) -> list[Life]:
+        """The processes that lived long enough to compare their end with their warm-up; with `by_stage` only what came
+        after the first stage had begun."""
+        return [
+            life
+            for (_, stage), life in self.lives.items()
+            if len(life.used) >= LEAST_SAMPLES and (stage or not by_stage)
+        ]
 
     def _watch(self) -> None:
         while not self._end.wait(self._every_s):
@@ -174,7 +179,7 @@ def run_command(arguments: list[str | Path], place: Path, by_stage: bool) -> Run
         errors.seek(0)
         text = errors.read()
     left = [str(path.relative_to(temporary)) for path in temporary.rglob("*") if path.is_file()]
-    return RunResult(process.returncode, messages, text, left, recorder.list_long())
+    return RunResult(process.returncode, messages, text, left, recorder.list_long(by_stage))
 
 
 def make_long_film(path: Path, minutes: float) -> None:
