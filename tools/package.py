@@ -198,8 +198,8 @@ def _list_weights(report: Callable[[str], None]) -> list[Path]:
         elif model.required:
             raise FaceBlurError(describe_missing(name, "run build.py models"))
         else:
-            # Every detector of a preset is required, so this is an optional one.
-            report(f"WARNING: this package {OPTIONAL[name]}. {describe_missing(name, 'run build.py models')}")
+            reason = describe_missing(name, "run build.py models")
+            report(f"WARNING: this package {OPTIONAL[name]}. {reason}" if name in OPTIONAL else f"WARNING: {reason}")
     return weights
 
 
