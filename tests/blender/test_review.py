@@ -393,6 +393,30 @@ def test_a_track_at_a_different_place_does_not_keep_the_thumbnail(project: tuple
     assert thumbnails.list_missing(mask) == ["Face 02"]
 
 
+def test_a_moved_face_gets_a_new_thumbnail_by_itself(project: tuple[Any, Any, Any]) -> None:
+    _, _, mask = project
+
+    def move(document: TrackDocument) -> list[str]:
+        track = editing.get_track(document, "Face 02")
+        track.samples = [Sample(s.source_frame, Ellipse(200, 20, 12, 15), s.evidence, 0.9) for s in track.samples]
+        return ["Face 02"]
+
+    assert thumbnails.get_icon(mask, "Face 02") == 0
+    assert not bpy.app.timers.is_registered(thumbnails._make_lost), "none were made, so none is missed"
+    bpy.ops.faceblur.make_thumbnails()
+    thumbnails.get_icon(mask, "Face 02")
+    assert not bpy.app.timers.is_registered(thumbnails._make_lost), "none is missing"
+    change_tracks(mask, move)
+    thumbnails.get_icon(mask, "Face 02")
+    assert bpy.app.timers.is_registered(thumbnails._make_lost)
+    assert thumbnails._make_lost() is None
+    assert thumbnails.list_missing(mask) == []
+    shown = thumbnails._match(mask)["Face 02"]
+    assert shown is not None and (shown.ellipse.cx, shown.ellipse.cy) == (200, 20)
+    thumbnails.forget()
+    assert not thumbnails._STORE.lost and thumbnails._make_lost() is None and not thumbnails._STORE.portraits
+
+
 def test_thumbnails_are_forgotten_and_never_saved(project: tuple[Any, Any, Any], tmp_path: Path) -> None:
     _, _, mask = project
     bpy.ops.faceblur.make_thumbnails()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +27,7 @@ from ...worker.client import build_thumbnails_request, run_thumbnails
 from ...worker.protocol import Thumbnail, ThumbnailsRequest, Waiting
 from ..common.footage import get_footage, get_frame_rate
 from ..common.jobs import JOB, redraw
-from ..cover.strips import get_mask
+from ..cover.strips import get_mask, list_pairs
 from ..masks.record import get_fingerprint
 from ..review.queue import read_queue
 
@@ -38,6 +39,9 @@ _ICON_SIDE = 32
 
 _TICK_S = 0.1
 """How often the timer reads finished thumbnails."""
+
+_SETTLED_S = 1.0
+"""How long after a correction the thumbnails that it made invalid are made again. Lowering it starts more processes."""
 
 _MOST_A_TICK = 2
 """The most thumbnails that one tick takes. Raising it makes the window stutter."""
@@ -58,11 +62,13 @@ class FaceThumbnail:
 @dataclass(slots=True)
 class ThumbnailStore:
     """All thumbnails. Only this module uses it. `forget` clears it, also before another project is opened and when the
-    extension is disabled. `shown` has, by mask, the state that it was made for and the icon of each track."""
+    extension is disabled. `shown` has, by mask, the state that it was made for and the icon of each track. `lost` has
+    the masks in which a face has no thumbnail, although others of its source have one."""
 
     previews: Any = None
     portraits: dict[str, list[FaceThumbnail]] = field(default_factory=dict)
     shown: dict[int, tuple[tuple[int, int], dict[str, int]]] = field(default_factory=dict)
+    lost: set[int] = field(default_factory=set)
     changes: int = 0
     job: Generator[bool, None, None] | None = None
 
@@ -77,10 +83,11 @@ def get_icon(mask: bpy.types.Mask, track: str) -> int:
     stamp = (read_queue(mask).stamp, _STORE.changes)
     known = _STORE.shown.get(mask.session_uid)
     if known is None or known[0] != stamp:
-        known = _STORE.shown[mask.session_uid] = (
-            stamp,
-            {name: portrait.icon for name, portrait in _match(mask).items() if portrait is not None},
-        )
+        matched = _match(mask)
+        icons = {name: portrait.icon for name, portrait in matched.items() if portrait is not None}
+        known = _STORE.shown[mask.session_uid] = (stamp, icons)
+        if _needs_more(mask, [name for name in matched if name not in icons]):
+            _make_again_soon(mask)
     return known[1].get(track, 0)
 
 
@@ -99,6 +106,39 @@ def get_picture(fingerprint: str, frame: int, ellipse: Ellipse) -> FaceThumbnail
 def list_missing(mask: bpy.types.Mask) -> list[str]:
     """The names of the tracks, covered or not, that have no thumbnail."""
     return [name for name, portrait in _match(mask).items() if portrait is None]
+
+
+def _needs_more(mask: bpy.types.Mask, names: list[str]) -> bool:
+    """Whether thumbnails that an editor has made lack these tracks: one that was moved, or added since."""
+    fingerprint = get_fingerprint(mask)
+    return fingerprint in _STORE.portraits and any(
+        get_picture(fingerprint, frame, ellipse) is None for frame, ellipse in _list_faces(mask, names)
+    )
+
+
+def _make_again_soon(mask: bpy.types.Mask) -> None:
+    """Make a mask's missing thumbnails once its editor has paused. It only starts a timer, so drawing may call it."""
+    _STORE.lost.add(mask.session_uid)
+    if bpy.app.timers.is_registered(_make_lost):
+        bpy.app.timers.unregister(_make_lost)
+    bpy.app.timers.register(_make_lost, first_interval=_SETTLED_S)
+
+
+def _make_lost() -> float | None:
+    if _STORE.job is not None:
+        return _SETTLED_S
+    for scene in bpy.data.scenes:
+        for strip, _, mask_strip in list_pairs(scene):
+            uid = mask_strip.mask.session_uid
+            if uid in _STORE.lost:
+                _STORE.lost.remove(uid)
+                # The list also works without thumbnails, and other messages say what is wrong with a file.
+                with suppress(FaceBlurError):
+                    start(scene, strip)
+                # One process at a time.
+                return _SETTLED_S if _STORE.lost else None
+    _STORE.lost.clear()
+    return None
 
 
 def is_running() -> bool:
@@ -147,6 +187,7 @@ def forget() -> int:
     _STORE.previews = None
     _STORE.portraits.clear()
     _STORE.shown.clear()
+    _STORE.lost.clear()
     _STORE.changes += 1
     return count
 
@@ -276,6 +317,7 @@ def register_handlers() -> None:
 
 def unregister_handlers() -> None:
     bpy.app.handlers.load_pre.remove(_forget_project)
-    if bpy.app.timers.is_registered(_tick):
-        bpy.app.timers.unregister(_tick)
+    for timer in (_tick, _make_lost):
+        if bpy.app.timers.is_registered(timer):
+            bpy.app.timers.unregister(timer)
     forget()
