@@ -330,9 +330,9 @@ def list_open(mask: Any) -> list[int]:
 def test_one_verdict_is_enough_for_a_pile_and_it_can_be_opened(
     project: tuple[Any, Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The film is so short that all of its items are one pile."""
+    """The film is so short that, with room for one item only, all of its items are one pile."""
     scene, _, mask = project
-    monkeypatch.setattr(groups, "REVIEW_GROUPS", groups.ReviewGroupSettings())
+    monkeypatch.setattr(groups, "REVIEW_GROUPS", groups.ReviewGroupSettings(least_items=1))
     review._CACHE.clear()
     assert list_open(mask) == [4] and review.count_left(scene) == 1
     bpy.ops.faceblur.review_next()
