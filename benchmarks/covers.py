@@ -103,7 +103,7 @@ class TracksCover:
         self.tracks, self.doubts = len(self.document.tracks), len(self._groups)
         self.minutes = source.frame_count / float(source.frame_rate) / 60
         self._keyed = [
-            (track.name, track.covered_spans(), simplify(track, self.document.margin, (self.width, self.height)))
+            (track.name, track.list_covered_spans(), simplify(track, self.document.margin, (self.width, self.height)))
             for track in self.document.tracks
         ]
 
@@ -280,7 +280,7 @@ def _run_deface(clip: Path) -> DefaceCover:
         frames = np.array(
             [
                 cv2.resize(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), THUMBNAIL, interpolation=cv2.INTER_AREA).ravel()
-                for _, picture in source.frames(0, info.frame_count, (info.width, info.height))
+                for _, picture in source.read_frames(0, info.frame_count, (info.width, info.height))
             ],
             np.float32,
         )

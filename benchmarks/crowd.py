@@ -197,7 +197,7 @@ def analyse(film: Path, preset_name: str, clock: StageClock) -> TrackDocument:
         ):
             opened.enter_context(mock.patch.object(module, name, clock.wrap(stage, getattr(module, name))))
         table = ObservationTable([Segment(0, info.frame_count)])
-        frames = clock.wrap_frames("decode", source.frames(0, info.frame_count, compute_decode_size(size, uses)))
+        frames = clock.wrap_frames("decode", source.read_frames(0, info.frame_count, compute_decode_size(size, uses)))
         with clock.time("match and track"):
             for record in analysis.analyse_frames(
                 frames,

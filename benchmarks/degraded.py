@@ -75,7 +75,7 @@ def write_version(clip: Path, truth: list[Truth], name: str, path: Path) -> list
         size, matrix = compute_placement(info.width, info.height, version)
 
         def change() -> Iterator[tuple[Picture, list[FaceTruth]]]:
-            for frame, picture in source.frames(0, info.frame_count, (info.width, info.height)):
+            for frame, picture in source.read_frames(0, info.frame_count, (info.width, info.height)):
                 moved = picture
                 if version.roll_deg:
                     moved = cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR)

@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
     with open_source(options.clip) as source:
         assert isinstance(source, MovieSource)
         stream = read_stream(options.clip, source)
-        frames = [frame for _, (_, frame) in zip(range(options.frames), source.pictures(), strict=False)]
+        frames = [frame for _, (_, frame) in zip(range(options.frames), source.read_pictures(), strict=False)]
     size = f"{stream.look.width} x {stream.look.height}"
     print(f"{options.clip.name}: {len(frames)} pictures of {size}, {os.cpu_count()} cores")
     print(f"{'encoder':12} {'preset':10} {'fps':>7} {'Mbit/s':>8} {'SSIM':>8}")

@@ -60,7 +60,7 @@ def collect_examples(clip: Path, labels: LabelledClip) -> list[Example]:
         sessions = open_sessions(opened, uses, "cpu")
         table = ObservationTable([Segment(0, info.frame_count)])
         for record in analyse_frames(
-            source.frames(0, info.frame_count, compute_decode_size(size, uses)),
+            source.read_frames(0, info.frame_count, compute_decode_size(size, uses)),
             size,
             rate,
             combine_passes([(sessions[use.detector], use) for use in uses], size),

@@ -25,7 +25,7 @@ def read_frames(clip: Path, wanted: set[int]) -> dict[int, Picture]:
     if wanted:
         with open_source(clip) as source:
             size = source.info.width, source.info.height
-            for frame, picture in source.frames(min(wanted), max(wanted) + 1, size):
+            for frame, picture in source.read_frames(min(wanted), max(wanted) + 1, size):
                 if frame in wanted:
                     found[frame] = picture.copy()
     return found

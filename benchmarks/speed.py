@@ -60,7 +60,7 @@ def make_clip(folder: Path, clip: Path) -> None:
         index = 0
         for name, first in CLIP_PARTS:
             with open_source(folder / name) as source:
-                for _, picture in source.frames(first, first + 100, (1920, 1080)):
+                for _, picture in source.read_frames(first, first + 100, (1920, 1080)):
                     frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
                     frame.pts, frame.time_base = index, Fraction(1, 25)
                     container.mux(target.encode(frame))
@@ -208,7 +208,7 @@ def scale_clip(clip: Path, height: int, scaled: Path) -> None:
         width = round(info.width * height / info.height / 2) * 2
         target: Any = container.add_stream("libx264", rate=info.frame_rate, options={"crf": "18", "preset": "veryfast"})
         target.width, target.height, target.pix_fmt = width, height, "yuv420p"
-        for index, picture in source.frames(0, info.frame_count, (width, height)):
+        for index, picture in source.read_frames(0, info.frame_count, (width, height)):
             frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
             frame.pts, frame.time_base = index, 1 / info.frame_rate
             container.mux(target.encode(frame))

@@ -85,8 +85,8 @@ def run(job: dict[str, Any]) -> None:
             channels, depth = choose_channels(picture)
             render_still(scene, settings, channels, depth)
         else:
-            spans = [span for track in document.tracks if track.samples for span in track.covered_spans()]
-            spans += document.unanalysed_spans()
+            spans = [span for track in document.tracks if track.samples for span in track.list_covered_spans()]
+            spans += document.list_unanalysed_spans()
             if effect is not None and effect.inverse:
                 # An inverse effect covers something in every frame.
                 spans = [(0, total)]

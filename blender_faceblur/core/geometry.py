@@ -51,13 +51,13 @@ class FaceShapeSettings:
 
     down: float = 0.06
     """How far the face's middle lies below the box's, along the face, in heights of the box. Raising it covers less of
-    the forehead and more below the chin. Origin: read by eye from 38 enlarged faces of 30 clips, none of them with a
-    dense run (docs/measuring.md)."""
+    the forehead and more below the chin. Origin: read by eye from 38 enlarged faces of clips without a dense run
+    (docs/measuring.md)."""
     width: float = 0.97
     """Width of the face in widths of the box. Raising it covers more beside the cheeks. Origin: see `down`."""
     height: float = 0.84
     """Height of the face in heights of the box. Raising it covers more above the forehead and below the chin. Origin:
-    see `down`."""
+    see `down`, and set so that no clear face of the dense runs is lost."""
 
 
 FACE_SHAPE = FaceShapeSettings()

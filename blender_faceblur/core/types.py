@@ -231,10 +231,10 @@ class Track:
         """Whether a person, not the program, decided that the track is not covered."""
         return self.kind is TrackKind.NEVER or self.status.is_editor_decision
 
-    def covered_spans(self) -> list[tuple[int, int]]:
+    def list_covered_spans(self) -> list[tuple[int, int]]:
         """The half-open frame ranges in which the track is covered: its spans without the ranges in `off`."""
         spans = []
-        for start, stop in self.spans():
+        for start, stop in self.list_spans():
             shown = start
             for off_start, off_stop in self.off:
                 if shown < min(off_start, stop):
@@ -244,7 +244,7 @@ class Track:
                 spans.append((shown, stop))
         return spans
 
-    def spans(self) -> list[tuple[int, int]]:
+    def list_spans(self) -> list[tuple[int, int]]:
         """The half-open frame ranges in which the track has samples."""
         spans: list[tuple[int, int]] = []
         for sample in self.samples:
@@ -347,7 +347,7 @@ class TrackDocument:
     def all_notes(self) -> list[str]:
         return [*self.notes, *self.people_notes]
 
-    def unanalysed_spans(self) -> list[tuple[int, int]]:
+    def list_unanalysed_spans(self) -> list[tuple[int, int]]:
         """The half-open frame ranges that were not analysed, which must be covered entirely."""
         edges = [0, *(edge for span in self.analysed for edge in span), self.source.frame_count]
         spans = list(zip(edges[::2], edges[1::2], strict=True)) if self.analysed else []

@@ -79,7 +79,7 @@ def compute_bounds(ellipse: Ellipse) -> tuple[float, float, float, float]:
 
 
 def _list_covered_frames(track: Track) -> set[int]:
-    return {frame for span in track.covered_spans() for frame in range(*span)}
+    return {frame for span in track.list_covered_spans() for frame in range(*span)}
 
 
 def _list_samples(tracks: list[Track]) -> Iterator[tuple[int, Track, Sample]]:

@@ -90,7 +90,7 @@ class CoverTimeline:
     def __init__(self, document: TrackDocument) -> None:
         self.largest_face_px = compute_largest_face_px(document)
         self._frame_count = document.source.frame_count
-        self._unanalysed = document.unanalysed_spans()
+        self._unanalysed = document.list_unanalysed_spans()
         widths = {
             track.name: max((2 * sample.ellipse.rx for sample in track.samples), default=0.0)
             for track in document.tracks

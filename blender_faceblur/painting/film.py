@@ -367,7 +367,7 @@ class FilmPainter:
                 yield time, frame, moment, False
             return
         before: tuple[int, Any] | None = None
-        for number, frame in self._source.stored_frames(piece.start or 0, piece.stop):
+        for number, frame in self._source.read_stored_frames(piece.start or 0, piece.stop):
             if before is not None:
                 yield self.clock.get_time(before[0]), before[1], Moment((before[0],), before[0]), frame is before[1]
             before = number, frame
@@ -389,10 +389,10 @@ class FilmPainter:
         return self._painter.paint(frame, [] if everything else self._timeline.list_outlines(moment), everything)
 
     def walk_pictures(self, start: int | None = None, stop: int | None = None) -> Iterator[tuple[int, Any, Moment]]:
-        """Each stored picture from `start` to `stop` (see `MovieSource.pictures`) with its time, and when it is
+        """Each stored picture from `start` to `stop` (see `MovieSource.read_pictures`) with its time, and when it is
         shown."""
         before: tuple[int, Any] | None = None
-        for time, frame in self._source.pictures(start, stop):
+        for time, frame in self._source.read_pictures(start, stop):
             if before is not None:
                 yield *before, self._find_moment(before[0], time)
             before = time, frame
@@ -419,7 +419,7 @@ def read_stream(path: Path, source: MovieSource) -> FilmStream:
     import av
     from av.sidedata.sidedata import Type
 
-    first = next((frame for _, frame in source.pictures()), None)
+    first = next((frame for _, frame in source.read_pictures()), None)
     if first is None:
         raise FaceBlurError(f"{path.name}: no picture of the film can be decoded")
     planar = choose_planar(first.format.name)

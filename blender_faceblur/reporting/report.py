@@ -131,7 +131,7 @@ def draw_faces(source: Path, document: TrackDocument) -> dict[str, bytes]:
     faces = {}
     with open_source(source) as opened:
         for frame, tracks in sorted(wanted.items()):
-            for _, picture in opened.frames(frame, frame + 1):
+            for _, picture in opened.read_frames(frame, frame + 1):
                 for track in tracks:
                     faces[track.name] = draw_face(picture, choose_clearest(track.samples, size).ellipse)
     return faces
@@ -192,10 +192,10 @@ def _describe_track(track: Track, picture: bytes) -> dict[str, Any]:
     return {
         "name": track.name,
         "kind": _KINDS.get(track.kind, track.kind),
-        "spans": [list(span) for span in track.spans()],
+        "spans": [list(span) for span in track.list_spans()],
         "frames": len(track.samples),
-        "covered": [list(span) for span in track.covered_spans()],
-        "covered_frames": sum(stop - start for start, stop in track.covered_spans()),
+        "covered": [list(span) for span in track.list_covered_spans()],
+        "covered_frames": sum(stop - start for start, stop in track.list_covered_spans()),
         "off": [list(span) for span in track.off],
         "locked": track.locked,
         "locked_keys": len(list_locked_frames(track)),
@@ -206,7 +206,11 @@ def _describe_track(track: Track, picture: bytes) -> dict[str, Any]:
 
 def _list_corrections(document: TrackDocument) -> dict[str, Any]:
     def describe(track: Track) -> dict[str, Any]:
-        return {"name": track.name, "spans": [list(span) for span in track.spans()], "reason": describe_status(track)}
+        return {
+            "name": track.name,
+            "spans": [list(span) for span in track.list_spans()],
+            "reason": describe_status(track),
+        }
 
     return {
         "locked_keys": {t.name: list_locked_frames(t) for t in document.tracks if list_locked_frames(t)},

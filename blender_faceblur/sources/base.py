@@ -40,7 +40,7 @@ class FrameSource(ABC):
         return 0
 
     @abstractmethod
-    def frames(
+    def read_frames(
         self, start: int = 0, stop: int | None = None, size: tuple[int, int] | None = None, grey: bool = False
     ) -> Iterator[tuple[int, Picture]]:
         """Yield (source_frame, picture) for the strip's frames start..stop, half-open, counted from 0.

@@ -70,7 +70,7 @@ class ImageSource(FrameSource):
                 f"{path.name}: Blender does not show HEIC and AVIF pictures; convert it to PNG or JPEG"
             )
 
-    def frames(
+    def read_frames(
         self, start: int = 0, stop: int | None = None, size: tuple[int, int] | None = None, grey: bool = False
     ) -> Iterator[tuple[int, Picture]]:
         picture = scale_picture(self._picture, size, grey)
@@ -305,7 +305,7 @@ def has_film(data: bytes) -> bool:
 
 
 def scale_picture(picture: Picture, size: tuple[int, int] | None, grey: bool) -> Picture:
-    """Convert a picture to the format that a call of `FrameSource.frames` requests."""
+    """Convert a picture to the format that a call of `FrameSource.read_frames` requests."""
     import cv2
 
     changed: Any = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) if grey else picture

@@ -170,18 +170,18 @@ class MovieSource(FrameSource):
         )
         self.blender_losses = tuple(warnings + surveyed)
 
-    def frames(
+    def read_frames(
         self, start: int = 0, stop: int | None = None, size: tuple[int, int] | None = None, grey: bool = False
     ) -> Iterator[tuple[int, Picture]]:
         convert = _Converter(self._coded_size, self._format, self._rotation, size, grey, self._path.name)
         shown: av.VideoFrame | None = None
         picture: Picture | None = None
-        for source_frame, chosen in self.stored_frames(start, stop):
+        for source_frame, chosen in self.read_stored_frames(start, stop):
             if picture is None or shown is not chosen:
                 shown, picture = chosen, convert(chosen)
             yield source_frame, picture
 
-    def stored_frames(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, av.VideoFrame]]:
+    def read_stored_frames(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, av.VideoFrame]]:
         """Yield (strip frame, stored picture) like `frames`, with the picture as the decoder returns it.
 
         Frames in a row that show the same picture yield the same object, which the decoder may still need: make it
@@ -250,7 +250,7 @@ class MovieSource(FrameSource):
     def stream_index(self) -> int:
         return self._stream_index
 
-    def pictures(self, start: int | None = None, stop: int | None = None) -> Iterator[tuple[int, av.VideoFrame]]:
+    def read_pictures(self, start: int | None = None, stop: int | None = None) -> Iterator[tuple[int, av.VideoFrame]]:
         """Yield (time, stored picture) for every picture that can be decoded, once each and in order.
 
         Unlike `frames`, which follows Blender's strip, it neither repeats nor skips pictures. `start` and `stop` are
@@ -300,7 +300,7 @@ class MovieSource(FrameSource):
         Of a film that was cut off, those that can be decoded: its last packets may be incomplete.
         """
         if self._is_cut_off:
-            return [time * self._time_base for time, _ in self.pictures()]
+            return [time * self._time_base for time, _ in self.read_pictures()]
         with self._open() as container:
             times = [*self._untimed, *(packet.pts for packet in self._list_pictures(container))]
         return [time * self._time_base for time in sorted(times)]

@@ -63,7 +63,7 @@ class SequenceSource(FrameSource):
             warnings=tuple(list_losses(data, files[0], keeps_tag=False)),
         )
 
-    def frames(
+    def read_frames(
         self, start: int = 0, stop: int | None = None, size: tuple[int, int] | None = None, grey: bool = False
     ) -> Iterator[tuple[int, Picture]]:
         last = len(self._files) - 1

@@ -194,7 +194,7 @@ class Comparison:
         own = [frame for frame in self._shown_frames if start <= frame < stop]
         # Each frame is also compared with the frames before it.
         before = max((frame for frame in self._shown_frames if frame < start), default=start)
-        for frame, picture in self._film.frames(before, own[-1] + 1) if own else ():
+        for frame, picture in self._film.read_frames(before, own[-1] + 1) if own else ():
             source_frame = self._shown_frames.get(frame)
             if source_frame is None:
                 continue
@@ -304,7 +304,7 @@ class _Originals:
             count = self._source.info.frame_count
             if source_frame >= count:
                 raise FaceBlurError(f"{self._source.info.file_name} has no frame {source_frame}.")
-            self._frames = self._source.frames(source_frame, count)
+            self._frames = self._source.read_frames(source_frame, count)
             self._picture = None
         while self._picture is None or self._at < source_frame:
             self._at, self._picture = next(self._frames)

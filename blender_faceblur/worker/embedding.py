@@ -214,7 +214,7 @@ def _read_crops(source: FrameSource, frames: list[int], size: tuple[int, int]) -
     for at in range(1, len(frames) + 1):
         if at < len(frames) and frames[at] - frames[at - 1] <= EMBEDDING.read_over_frames:
             continue
-        yield from source.frames(frames[start], frames[at - 1] + 1, size)
+        yield from source.read_frames(frames[start], frames[at - 1] + 1, size)
         start = at
 
 
@@ -280,7 +280,7 @@ class FaceEmbedder:
         with open_source(path) as source:
             if source.info.kind != "image":
                 raise FaceBlurError(f"{path.name}: a reference must be a picture, not a film.")
-            _, picture = next(iter(source.frames(0, 1)))
+            _, picture = next(iter(source.read_frames(0, 1)))
             turn = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}.get(
                 source.upright_turn
             )

@@ -44,7 +44,7 @@ def cut_faces(request: ThumbnailsRequest, send: Callable[[Any], None]) -> None:
         wanted = sorted((int(face[0]), number) for number, face in enumerate(request.faces) if 0 <= face[0] < count)
         send(Started(len(wanted)))
         for frame, group in groupby(wanted, key=lambda pair: pair[0]):
-            _, picture = next(iter(source.frames(frame, frame + 1)))
+            _, picture = next(iter(source.read_frames(frame, frame + 1)))
             for _, number in group:
                 x1, y1, x2, y2 = request.faces[number][1:]
                 seen = cut_square(picture, (x1, y1, x2, y2), request.side)

@@ -51,7 +51,7 @@ def track_region(request: TrackRequest, send: Callable[[Any], None]) -> None:
 
         def pictures(first: int, last: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
             nonlocal done, reported
-            for frame, picture in source.frames(first, last, size):
+            for frame, picture in source.read_frames(first, last, size):
                 yield frame, np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
                 done += 1
                 if time.monotonic() - reported > REPORTING.progress_every_s:

@@ -108,7 +108,7 @@ def _detect_segment(request: SegmentRequest, send: OnProgress) -> None:
         send(Started(request.stop - request.start))
         warned = _warn_newly(sessions.values(), 0, send)
         send(Running(" and ".join(sorted({detector.provider for detector in sessions.values()}))))
-        frames = source.frames(request.start, request.stop, compute_decode_size(frame_size, uses))
+        frames = source.read_frames(request.start, request.stop, compute_decode_size(frame_size, uses))
         count = 0
         rate = float(info.frame_rate)
         seeing: Sequence[tuple[Detector, DetectorUse]] = detectors

@@ -21,7 +21,7 @@ from blender_faceblur.blender.masks.mask import PICTURE_LAYER
 from blender_faceblur.blender.masks.reading import adopt_layers
 from blender_faceblur.blender.rendering.project import build_project
 from blender_faceblur.core.cover.effects import EffectSettings
-from blender_faceblur.core.document.editing import get_track, list_locked_frames, sample_at
+from blender_faceblur.core.document.editing import get_sample, get_track, list_locked_frames
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument, TrackStatus
 
 from . import disks
@@ -177,18 +177,18 @@ def analyse_again(mask: Any, film: Path) -> None:
 
 
 def test_a_moved_key_becomes_locked_keys_that_stay(mask: Any, film: Path) -> None:
-    before = sample_at(load_document(mask).tracks[1], 26)
+    before = get_sample(load_document(mask).tracks[1], 26)
     bump_one_frame(mask)
     document = sync_from_blender(mask)
     track = get_track(document, "Face 02")
     assert before is not None and list_locked_frames(track) == [26]
-    moved = sample_at(track, 26)
+    moved = get_sample(track, 26)
     assert moved is not None and moved.ellipse.cx - before.ellipse.cx == pytest.approx(3 / 1.0, abs=1.5)
     for _ in range(2):
         # After the mask was written again the key is known, and a new analysis does not move it.
         assert list_corrected(mask) == []
         analyse_again(mask, film)
-        again = sample_at(get_track(load_document(mask), "Face 02"), 26)
+        again = get_sample(get_track(load_document(mask), "Face 02"), 26)
         assert again is not None and again.evidence is Evidence.LOCKED
         assert again.ellipse.cx == pytest.approx(moved.ellipse.cx, abs=0.02)
         assert again.ellipse.rx == pytest.approx(moved.ellipse.rx, abs=0.02)
@@ -197,11 +197,11 @@ def test_a_moved_key_becomes_locked_keys_that_stay(mask: Any, film: Path) -> Non
 
 def test_opacity_keys_set_by_hand_change_the_track(mask: Any) -> None:
     lengthen(mask)
-    assert get_track(sync_from_blender(mask), "Face 02").covered_spans() == [(5, 38)]
+    assert get_track(sync_from_blender(mask), "Face 02").list_covered_spans() == [(5, 38)]
     path = mask.layers["Face 02"].path_from_id("alpha")
     for _, curve in list_curves(mask, path):
         curve.keyframe_points[1].co[0] += 4
-    assert get_track(sync_from_blender(mask), "Face 02").covered_spans() == [(9, 38)]
+    assert get_track(sync_from_blender(mask), "Face 02").list_covered_spans() == [(9, 38)]
 
 
 def test_a_shape_that_is_no_ellipse_is_left_to_the_editor(mask: Any, film: Path) -> None:

@@ -57,16 +57,16 @@ def see(scene: Any, source_frame: int, folder: Path) -> disks.Sight:
 
 
 def spans(mask: Any, name: str) -> list[tuple[int, int]]:
-    return get_track(load_document(mask), name).covered_spans()
+    return get_track(load_document(mask), name).list_covered_spans()
 
 
 def test_a_cover_moves_to_where_an_editor_puts_it(scene: Any, tmp_path: Path) -> None:
     mask = choose(scene, "Face 01", 20)
-    before = MaskRecord.load(mask).ellipse_at("Face 01", 20)
+    before = MaskRecord.load(mask).compute_ellipse("Face 01", 20)
     assert before is not None
     set_cover(get_target(bpy.context), Ellipse(before.cx + 100, before.cy, before.rx, before.ry))
     assert list_locked_frames(get_track(load_document(mask), "Face 01")) == [20]
-    moved = MaskRecord.load(mask).ellipse_at("Face 01", 20)
+    moved = MaskRecord.load(mask).compute_ellipse("Face 01", 20)
     assert moved is not None and moved.cx == pytest.approx(before.cx + 100, abs=0.6)
     assert see(scene, 20, tmp_path).disk > 900
     # The cover is unchanged half a second away.

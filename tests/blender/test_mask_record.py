@@ -93,10 +93,10 @@ def test_a_record_loads_as_it_was_saved(mask: Any) -> None:
 
 def test_ellipses_are_interpolated_between_keys_and_only_in_spans(mask: Any) -> None:
     record = MaskRecord.load(mask)
-    found = {frame: record.ellipse_at("Face 01", frame) for frame in range(14)}
+    found = {frame: record.compute_ellipse("Face 01", frame) for frame in range(14)}
     assert [frame for frame, ellipse in found.items() if ellipse is not None] == [2, 3, 4, 8, 9, 10, 11]
     assert found[2] == Ellipse(0.0, 20.0, 3.0, 4.0, 0.0) and found[3] == Ellipse(5.0, 20.0, 3.0, 4.0, 0.05)
-    assert record.ellipse_at("nobody", 3) is None
+    assert record.compute_ellipse("nobody", 3) is None
     layer = record.layers["Face 01"]
     assert [layer.shape_at(frame)[0] for frame in (0, 6, 20)] == [0.0, 15.0, 30.0], (
         "constant before the first and after the last key, linear between keys"

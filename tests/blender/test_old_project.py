@@ -90,7 +90,7 @@ def describe(scene: Any) -> dict[str, Any]:
             for face in list_faces(mask)
         },
         "covers": {
-            face.name: [_to_numbers(MaskRecord.load(mask).ellipse_at(face.name, frame)) for frame in frames]
+            face.name: [_to_numbers(MaskRecord.load(mask).compute_ellipse(face.name, frame)) for frame in frames]
             for face in list_faces(mask)
         },
         "outlines": {
@@ -98,8 +98,8 @@ def describe(scene: Any) -> dict[str, Any]:
             for cover in overlay_cache.get_cached(mask).covers
         },
         "locked": {cover.layer: cover.locked for cover in overlay_cache.get_cached(mask).covers},
-        "tracks": {track.name: track.covered_spans() for track in document.tracks},
-        "left_out": {track.name: track.spans() for track in document.uncovered},
+        "tracks": {track.name: track.list_covered_spans() for track in document.tracks},
+        "left_out": {track.name: track.list_spans() for track in document.uncovered},
         "review": [
             [place.key, place.frame, place.track, place.covered, place.verdict or ""]
             for place in review.list_entries(strip, mask)
@@ -150,10 +150,12 @@ def test_the_list_the_covers_and_the_review_are_the_same(scene: Any, expected: d
 
 def test_the_tracks_file_is_the_same_document(expected: dict[str, Any]) -> None:
     document = read_file(DATA / "tracks.json")
-    assert {track.name: [list(span) for span in track.covered_spans()] for track in document.tracks} == (
+    assert {track.name: [list(span) for span in track.list_covered_spans()] for track in document.tracks} == (
         expected["tracks"]
     )
-    assert {track.name: [list(span) for span in track.spans()] for track in document.uncovered} == expected["left_out"]
+    assert {track.name: [list(span) for span in track.list_spans()] for track in document.uncovered} == expected[
+        "left_out"
+    ]
 
 
 def test_the_render_is_the_same(scene: Any, expected: dict[str, Any], tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_each_face_has_its_outline(scene: Any) -> None:
     ]
     ((active, _),) = drawing.thick
     # The region shows the canvas in its middle, at a scale of 1.
-    ellipse = MaskRecord.load(get_mask(get_strip(scene))).ellipse_at("Face 01", 10)
+    ellipse = MaskRecord.load(get_mask(get_strip(scene))).compute_ellipse("Face 01", 10)
     assert ellipse is not None
     assert active.mean(axis=0) == pytest.approx((ellipse.cx, disks.HEIGHT - ellipse.cy), rel=0.02)
     assert np.ptp(active[:, 0]) == pytest.approx(2 * ellipse.rx, rel=0.02)
@@ -132,7 +132,7 @@ def test_each_face_has_its_outline(scene: Any) -> None:
 def test_an_outline_lies_on_its_layer(scene: Any, frame: int) -> None:
     mask = get_mask(get_strip(scene))
     for cover in overlay_cache.get_cached(mask).covers:
-        expected = MaskRecord.load(mask).ellipse_at(cover.layer, frame)
+        expected = MaskRecord.load(mask).compute_ellipse(cover.layer, frame)
         assert cover.is_opaque(frame) == (expected is not None)
         if expected is not None:
             assert cover.shape_at(frame) == pytest.approx(
@@ -227,7 +227,7 @@ def test_drawn_lines_lie_where_blender_has_the_layer(scene: Any, frame: int) -> 
     mask = get_mask(get_strip(scene))
     scene.frame_set(1 + frame)
     (line,) = outlines.compute_drawn_lines(mask, mask.layers["Face 01"])
-    ellipse = MaskRecord.load(mask).ellipse_at("Face 01", frame)
+    ellipse = MaskRecord.load(mask).compute_ellipse("Face 01", frame)
     assert ellipse is not None
     assert line[:-1].mean(axis=0) == pytest.approx((ellipse.cx, ellipse.cy), abs=0.1)
     assert np.ptp(line, axis=0) == pytest.approx((2 * ellipse.rx, 2 * ellipse.ry), abs=0.3)

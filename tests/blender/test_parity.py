@@ -100,7 +100,7 @@ def test_covers_agree_within_a_pixel(film: Path, document: TrackDocument, tmp_pa
     effect = EffectSettings("solid", "FF00FF")
     scene = build_project(film, document, effect)
     with open_source(film) as source:
-        plain = [picture[..., ::-1].copy() for _, picture in source.frames()]
+        plain = [picture[..., ::-1].copy() for _, picture in source.read_frames()]
     kernel, compared = np.ones((3, 3), np.uint8), 0
     for frame, painted in enumerate(paint(film, document, effect)):
         rendered = disks.render_frame(scene, 1 + frame, tmp_path / "frame.png")

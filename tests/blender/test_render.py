@@ -31,7 +31,7 @@ SIZE = (disks.WIDTH, disks.HEIGHT)
 
 
 def _spans(document: TrackDocument) -> list[tuple[int, int]]:
-    return [span for track in document.tracks for span in track.spans()]
+    return [span for track in document.tracks for span in track.list_spans()]
 
 
 def _read(path: Path) -> list[NDArray[np.uint8]]:

@@ -72,7 +72,7 @@ def assert_same(path: Path, tmp_path: Path, length_differs: bool = False) -> lis
         length = count_frames(strip)
         assert abs(length - info.frame_count) <= (1 if length_differs else 0)
         rendered = render(tmp_path / "shown", 0, length)
-        analysed = [picture for _, picture in source.frames(stop=length)]
+        analysed = [picture for _, picture in source.read_frames(stop=length)]
         assert len(rendered) == len(analysed) == length
         numbers = [read_number(picture) for picture in analysed]
         assert numbers == [read_number(picture) for picture in rendered]
@@ -286,7 +286,7 @@ def test_a_film_that_is_damaged_in_the_middle(tmp_path: Path) -> None:
     strip = add_strip(path)
     rendered = render(tmp_path / "shown", 0, count_frames(strip))
     with open_source(path) as source:
-        analysed = [picture for _, picture in source.frames()]
+        analysed = [picture for _, picture in source.read_frames()]
         assert [read_number(picture) for picture in analysed] == [read_number(picture) for picture in rendered]
         assert any("damaged" in note for note in source.notes())
 
@@ -374,7 +374,7 @@ def test_pictures(suffix: str, orientation: int, tmp_path: Path) -> None:
     strip = add_strip(path, "image")
     (rendered,) = render(tmp_path / "shown", 0, 1)
     with open_source(path) as source:
-        ((frame, analysed),) = source.frames()
+        ((frame, analysed),) = source.read_frames()
         assert frame == 0 and source.info.kind == "image" and source.info.frame_count == count_frames(strip) == 1
         assert analysed.shape == rendered.shape
         assert np.abs(analysed.astype(int) - rendered).mean() < 2
@@ -397,7 +397,7 @@ def test_image_sequence(suffix: str, orientation: int, tmp_path: Path) -> None:
     length = count_frames(strip)
     rendered = render(tmp_path / "shown", 0, length)
     with open_source(tmp_path, names) as source:
-        analysed = [picture for _, picture in source.frames()]
+        analysed = [picture for _, picture in source.read_frames()]
         assert source.info.frame_count == length == len(rendered)
         tagged = suffix in (".jpg", ".tif")
         assert source.upright_turn == ({1: 0, 6: 90}[orientation] if tagged else 0)
@@ -426,6 +426,6 @@ def test_deep_image_sequence(tmp_path: Path) -> None:
         strip.elements.append(name)
     rendered = render(tmp_path / "shown", 0, 3)
     with open_source(tmp_path, names) as source:
-        for (_, ours), theirs in zip(source.frames(), rendered, strict=True):
+        for (_, ours), theirs in zip(source.read_frames(), rendered, strict=True):
             assert ours.shape == theirs.shape
             assert np.abs(ours.astype(int) - theirs).mean() < 2

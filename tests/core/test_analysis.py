@@ -78,7 +78,7 @@ def test_a_missed_face_is_tracked_by_optical_flow() -> None:
     document = build_document(table, source, get_preset("balanced"), 1.4, [], ["a note"])
     assert document.notes == ["a note"] and [(s.start, s.stop) for s in document.shots] == [(0, COUNT)]
     (track,) = document.tracks
-    assert track.spans() == [(0, COUNT)]
+    assert track.list_spans() == [(0, COUNT)]
     for sample in track.samples:
         x1, y1, x2, y2 = face_box(sample.source_frame)
         # The less certain a box is, the less of it is left out.

@@ -203,8 +203,8 @@ def test_degraded_faces_stay_at_their_annotated_places(tmp_path: Path, name: str
     few = Truth(truth.name, {frame: truth.frames[frame] for frame in (5, 30)}, True, truth.people)
     moved = write_version(clip, [few], name, tmp_path / "worse.mkv")[0]
     with open_source(clip) as source, open_source(tmp_path / "worse.mkv") as worse:
-        pictures = dict(source.frames(5, 6))
-        changed = dict(worse.frames(5, 6))
+        pictures = dict(source.read_frames(5, 6))
+        changed = dict(worse.read_frames(5, 6))
         assert worse.info.frame_count == source.info.frame_count
     face, its = few.frames[5][0].ellipse, moved.frames[5][0].ellipse
     before, after = mean_inside(pictures[5], face.scaled(0.8)), mean_inside(changed[5], its.scaled(0.8))

@@ -91,7 +91,7 @@ def test_a_written_document_reads_back_the_same(tmp_path: Path) -> None:
         document.notes,
         document.people_notes,
     )
-    assert read.tracks[0].spans() == document.tracks[0].spans()
+    assert read.tracks[0].list_spans() == document.tracks[0].list_spans()
     (aside,) = read.uncovered
     assert (read.reviewed, aside.kind, aside.locked, aside.off, aside.status, aside.suppression) == (
         ["a key"],
@@ -252,6 +252,6 @@ def test_a_document_of_the_first_version_is_read() -> None:
 
 def test_frames_that_are_off_are_not_covered() -> None:
     track = make_document().tracks[0]
-    assert track.spans() == [(1, 10), (11, 20), (21, 30)]
+    assert track.list_spans() == [(1, 10), (11, 20), (21, 30)]
     track.off = [(0, 3), (9, 12), (15, 16), (21, 30)]
-    assert track.covered_spans() == [(3, 9), (12, 15), (16, 20)]
+    assert track.list_covered_spans() == [(3, 9), (12, 15), (16, 20)]

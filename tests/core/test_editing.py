@@ -37,7 +37,7 @@ def make_document(*tracks: Track) -> TrackDocument:
 
 
 def at(track: Track, frame: int) -> Ellipse:
-    sample = editing.sample_at(track, frame)
+    sample = editing.get_sample(track, frame)
     assert sample is not None
     return sample.ellipse
 
@@ -68,10 +68,10 @@ def test_a_new_key_does_not_move_other_keys_or_samples_beyond_them() -> None:
 def test_a_key_beyond_the_end_interpolates_the_frames_in_between() -> None:
     track = make_track("Face 01", range(10))
     editing.set_key(track, 15, Ellipse(160, 100, 20, 25), reach=10)
-    assert track.spans() == [(0, 16)]
+    assert track.list_spans() == [(0, 16)]
     assert 120 < at(track, 12).cx < 145
     editing.set_key(track, 60, Ellipse(160, 100, 20, 25), reach=10)
-    assert track.spans() == [(0, 16), (60, 61)]
+    assert track.list_spans() == [(0, 16), (60, 61)]
     with pytest.raises(FaceBlurError, match="size"):
         editing.set_key(track, 60, Ellipse(160, 100, 0, 25), reach=10)
 
@@ -80,11 +80,11 @@ def test_ends_are_extrapolated_and_trimmed() -> None:
     track = make_track("Face 01", range(10, 20))
     editing.extend(track, 25)
     editing.extend(track, 5)
-    assert track.spans() == [(5, 26)] and track.samples[0].evidence is Evidence.EXTRAPOLATED
+    assert track.list_spans() == [(5, 26)] and track.samples[0].evidence is Evidence.EXTRAPOLATED
     with pytest.raises(FaceBlurError, match="from frame 5 to 25"):
         editing.extend(track, 12)
     editing.trim(track, 8, 22)
-    assert track.spans() == [(8, 22)]
+    assert track.list_spans() == [(8, 22)]
     with pytest.raises(FaceBlurError, match="no frames left"):
         editing.trim(track, 30, 40)
 
@@ -92,9 +92,9 @@ def test_ends_are_extrapolated_and_trimmed() -> None:
 def test_merging_reverses_splitting() -> None:
     document = make_document(make_track("Face 01", range(50)), make_track("Face 02", range(50), 400))
     one, other = editing.split(document, "Face 01", 20)
-    assert (one.spans(), other.spans(), other.name) == ([(0, 20)], [(20, 50)], "Face 03")
+    assert (one.list_spans(), other.list_spans(), other.name) == ([(0, 20)], [(20, 50)], "Face 03")
     merged = editing.merge(document, ["Face 03", "Face 01"])
-    assert merged.name == "Face 01" and merged.spans() == [(0, 50)] and len(document.tracks) == 2
+    assert merged.name == "Face 01" and merged.list_spans() == [(0, 50)] and len(document.tracks) == 2
     with pytest.raises(FaceBlurError, match=r"In frame 0 .* different places"):
         editing.merge(document, ["Face 01", "Face 02"])
     with pytest.raises(FaceBlurError, match="between"):
@@ -134,7 +134,7 @@ def test_frame_ranges_are_switched_off_and_on() -> None:
     editing.switch(track, 15, 30, on=False)
     editing.switch(track, 12, 14, on=True)
     assert track.off == [(10, 12), (14, 30)]
-    assert track.covered_spans() == [(0, 10), (12, 14), (30, 50)]
+    assert track.list_covered_spans() == [(0, 10), (12, 14), (30, 50)]
 
 
 def test_new_tracks_get_free_names() -> None:
@@ -197,7 +197,7 @@ def test_a_new_analysis_changes_only_its_range() -> None:
     old = make_document(make_track("Anna", range(100)))
     merged = analyse_again(old, make_track("Face 01", range(100), 104))
     (anna,) = merged.tracks
-    assert anna.name == "Anna" and anna.spans() == [(0, 100)]
+    assert anna.name == "Anna" and anna.list_spans() == [(0, 100)]
     assert at(anna, 19).cx == at(anna, 60).cx == 100 and at(anna, 20).cx == at(anna, 59).cx == 104
 
 
@@ -238,10 +238,10 @@ def test_a_new_margin_does_not_change_the_size_of_locked_covers() -> None:
 def test_a_track_that_is_not_found_again_is_suppressed() -> None:
     old = make_document(make_track("Face 01", range(25, 40)), make_track("Face 02", range(10, 40), 300))
     merged = analyse_again(old, make_track("Face 01", range(30, 50), 500))
-    assert [t.spans() for t in merged.tracks] == [[(10, 20)], [(30, 50)]]
+    assert [t.list_spans() for t in merged.tracks] == [[(10, 20)], [(30, 50)]]
     assert len({t.name for t in merged.tracks}) == 2
     (aside,) = merged.uncovered
-    assert aside.spans() == [(25, 40)] and "not found again" in describe_status(aside)
+    assert aside.list_spans() == [(25, 40)] and "not found again" in describe_status(aside)
     assert aside.suppression == Suppression(SuppressionReason.NOT_FOUND_AGAIN)
 
 
@@ -255,10 +255,10 @@ def test_a_new_analysis_does_not_restore_deleted_tracks() -> None:
 def test_analysed_ranges_are_recorded() -> None:
     old, new = make_document(make_track("Face 01", range(20, 40))), make_document(make_track("Face 01", range(40, 60)))
     old.analysed = [(20, 40)]
-    assert old.unanalysed_spans() == [(0, 20), (40, 100)] and make_document().unanalysed_spans() == []
+    assert old.list_unanalysed_spans() == [(0, 20), (40, 100)] and make_document().list_unanalysed_spans() == []
     merged = editing.merge_analysis(old, new, 40, 60)
-    assert merged.analysed == [(20, 60)] and merged.unanalysed_spans() == [(0, 20), (60, 100)]
-    assert [track.spans() for track in merged.tracks] == [[(20, 60)]]
+    assert merged.analysed == [(20, 60)] and merged.list_unanalysed_spans() == [(0, 20), (60, 100)]
+    assert [track.list_spans() for track in merged.tracks] == [[(20, 60)]]
     assert editing.merge_analysis(old, new, 70, 90).analysed == [(20, 40), (70, 90)]
     assert editing.merge_analysis(old, new, 0, 100).analysed == []
     whole = make_document(make_track("Face 01", range(100)))

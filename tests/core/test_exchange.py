@@ -195,15 +195,15 @@ def test_faces_are_left_alone_only_in_the_zone_and_time_that_are_named(write: Wr
     document = make_document(faces=(make_face("In", 9, 21),))
     read_regions(write("r.toml", zone + span)).apply(document, Path("a.mp4"))
     (track,) = document.tracks
-    assert track.covered_spans() == [(9, 10), (20, 21)], "before and after the span the face is covered"
+    assert track.list_covered_spans() == [(9, 10), (20, 21)], "before and after the span the face is covered"
 
     document = make_document(faces=(long,))
     read_regions(write("r.toml", zone + span)).apply(document, Path("a.mp4"))
-    assert document.tracks[0].covered_spans() == [(0, 50)], "a face that is mostly elsewhere in time stays covered"
+    assert document.tracks[0].list_covered_spans() == [(0, 50)], "a face that is mostly elsewhere in time stays covered"
 
     document = make_document(faces=(long, outside))
     notes = read_regions(write("r.toml", "[[leave]]\nfrom = 0.41\nto = 0.79\n")).apply(document, Path("a.mp4"))
-    assert long.covered_spans() == [(0, 11), (19, 50)] and outside.covered_spans() == [(10, 11), (19, 20)]
+    assert long.list_covered_spans() == [(0, 11), (19, 50)] and outside.list_covered_spans() == [(10, 11), (19, 20)]
     assert "2 faces are not covered, or not all the time" in notes[0]
 
 
@@ -224,7 +224,7 @@ def test_a_picture_has_no_time_so_more_is_covered_there_not_less(write: Write) -
     document = make_document(faces=(face,), kind="image")
     text = "[[cover]]\nbox = [40, 20, 101, 53]\nfrom = 5\n[[leave]]\nfrom = 0\nto = 5\n"
     read_regions(write("r.toml", text)).apply(document, Path("a.png"))
-    assert list_uncovered(document, BOX, range(1)) == [] and face.covered_spans() == [(0, 1)]
+    assert list_uncovered(document, BOX, range(1)) == [] and face.list_covered_spans() == [(0, 1)]
 
 
 @pytest.mark.parametrize(

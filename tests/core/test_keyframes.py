@@ -122,7 +122,7 @@ def test_mask_stays_within_its_bounds(seed: int) -> None:
 def test_spans_have_keys_at_both_ends() -> None:
     track = make_track(1, gap=True)
     frames = {key.source_frame for key in simplify(track, MARGIN, FRAME_SIZE)}
-    assert track.covered_spans() == [(5, 105), (135, 405)]
+    assert track.list_covered_spans() == [(5, 105), (135, 405)]
     assert {5, 104, 135, 404} <= frames
     assert not frames & set(range(105, 135))
 

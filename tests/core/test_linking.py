@@ -55,7 +55,7 @@ def test_a_track_is_extrapolated_at_both_ends() -> None:
     assert len(linked.tracks) == 1
     track = linked.tracks[0]
     assert track.name == "Face 01"
-    start, stop = track.spans()[0]
+    start, stop = track.list_spans()[0]
     assert 33 <= start <= 36 and 64 <= stop <= 67
     extrapolated = [s for s in track.samples if s.evidence is Evidence.EXTRAPOLATED]
     assert len(extrapolated) == (40 - start) + (stop - 60)
@@ -77,7 +77,7 @@ def test_tracklets_of_one_face_become_one_track() -> None:
     observations = {f: [make_observation(0, (600, 300, 650, 365))] for f in range(20)}
     observations |= {f: [make_observation(1, (605, 302, 655, 367))] for f in range(32, 50)}
     linked = link(observations, 60)
-    assert len(linked.tracks) == 1 and len(linked.tracks[0].spans()) == 1
+    assert len(linked.tracks) == 1 and len(linked.tracks[0].list_spans()) == 1
 
 
 def test_a_face_that_was_hidden_continues_its_track() -> None:
@@ -92,7 +92,7 @@ def test_a_face_that_was_hidden_continues_its_track() -> None:
 
     # While the face is hidden, it is covered only as long as a face may be tracked without a detection.
     (track,) = hide(50, 0).tracks
-    assert len(track.spans()) == 2
+    assert len(track.list_spans()) == 2
     assert len(hide(50, 90).tracks) == 2 and len(hide(90, 0).tracks) == 2
     red, blue = (
         describe_appearance(np.full((200, 200, 3), colour, np.uint8), np.array([50, 50, 100, 120.0]))
@@ -105,9 +105,9 @@ def test_nothing_crosses_a_cut() -> None:
     observations = {f: [make_observation(0, (600, 300, 650, 365))] for f in range(20)}
     observations |= {f: [make_observation(1, (600, 300, 650, 365))] for f in range(20, 40)}
     linked = link(observations, 60, cuts=(20,))
-    assert [t.spans() for t in linked.tracks] == [[(0, 20)], [(20, linked.tracks[1].spans()[0][1])]]
+    assert [t.list_spans() for t in linked.tracks] == [[(0, 20)], [(20, linked.tracks[1].list_spans()[0][1])]]
     lone = link({f: [make_observation(0, (600, 300, 650, 365))] for f in range(20)}, 60, cuts=(22,))
-    assert lone.tracks[0].spans() == [(0, 22)]
+    assert lone.tracks[0].list_spans() == [(0, 22)]
 
 
 def test_a_face_that_leaves_the_picture_is_covered_until_it_is_gone() -> None:
@@ -232,7 +232,7 @@ def test_tracklets_of_neighbouring_segments_are_joined() -> None:
     assert table.count_missing() == 0
     linked = link_tracks(table, 100, SIZE, RATE, 0.5, False, True)
     assert len(linked.tracks) == 1
-    assert linked.tracks[0].spans() == [(0, 100)]
+    assert linked.tracks[0].list_spans() == [(0, 100)]
 
 
 def test_a_segment_counts_only_in_its_own_frames() -> None:
@@ -366,4 +366,4 @@ def test_a_large_track_of_a_single_detector_is_not_extended_far(
     linked = link(
         {f: [make_observation(0, box, 0.8, votes if 40 <= f <= 50 else 0)] for f in range(20, 71)}, 100, several=several
     )
-    assert linked.tracks[0].spans() == [spans]
+    assert linked.tracks[0].list_spans() == [spans]

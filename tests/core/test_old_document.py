@@ -52,7 +52,15 @@ def test_covered_tracks_have_the_same_frames_and_locks(document: TrackDocument) 
     assert (
         as_json(
             [
-                [t.name, KINDS[t.kind], t.locked, t.off, t.spans(), editing.list_locked_frames(t), t.covered_spans()]
+                [
+                    t.name,
+                    KINDS[t.kind],
+                    t.locked,
+                    t.off,
+                    t.list_spans(),
+                    editing.list_locked_frames(t),
+                    t.list_covered_spans(),
+                ]
                 for t in document.tracks
             ]
         )
@@ -69,7 +77,7 @@ def test_each_uncovered_track_keeps_its_reason(document: TrackDocument) -> None:
                 [
                     t.name,
                     KINDS[t.kind],
-                    t.spans(),
+                    t.list_spans(),
                     describe_status(t),
                     people.get_kept_person(t),
                     t.is_editor_decision,
@@ -173,7 +181,7 @@ def test_everyone_can_be_covered_again(document: TrackDocument) -> None:
     assert (
         as_json(
             {
-                "tracks": [[t.name, t.spans()] for t in document.tracks],
+                "tracks": [[t.name, t.list_spans()] for t in document.tracks],
                 "uncovered": [[t.name, describe_status(t)] for t in document.uncovered],
                 "notes": document.all_notes,
                 "doubts": [[d.track, describe_reason(d)] for d in document.review_items],

@@ -336,8 +336,8 @@ def test_decisions_are_applied_and_undone() -> None:
     }
     covered = {(t.samples[0].ellipse.cx, s.source_frame) for t in document.tracks for s in t.samples}
     apply_decisions(document, decide_tracks(document, embeddings, people), people)
-    assert [(t.name, t.spans()) for t in document.tracks] == [("Face 01", [(223, 500)])]
-    assert {get_kept_person(t): t.spans() for t in document.uncovered} == {"P1": [(0, 223)], "P2": [(0, 250)]}
+    assert [(t.name, t.list_spans()) for t in document.tracks] == [("Face 01", [(223, 500)])]
+    assert {get_kept_person(t): t.list_spans() for t in document.uncovered} == {"P1": [(0, 223)], "P2": [(0, 250)]}
     assert all(t.status is TrackStatus.ALLOWED for t in document.uncovered)
     assert len({t.name for t in (*document.tracks, *document.uncovered)}) == 3
     notes = "\n".join(document.all_notes)

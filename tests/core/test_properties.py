@@ -151,9 +151,9 @@ def test_each_frame_shows_the_picture_that_is_said_to_be_shown(
         tmp_path / f"film{suffix}", range(len(ticks)), rate=rate, ticks=ticks, time_base=Fraction(1, 1000)
     )
     with MovieSource(path) as source:
-        shown = [read_number(picture) for _, picture in source.frames()]
+        shown = [read_number(picture) for _, picture in source.read_frames()]
         assert isinstance(source, MovieSource)
-        times = [time for time, _ in source.pictures()]
+        times = [time for time, _ in source.read_pictures()]
         assert len(times) == len(ticks)
         for number, (time, following) in enumerate(zip(times, [*times[1:], None], strict=True)):
             frames, position = source.find_frames_showing(time, following)

@@ -47,11 +47,11 @@ FILMS: dict[str, dict[str, Any]] = {
 def test_starting_at_any_frame_gives_the_same_frames(name: str, tmp_path: Path) -> None:
     path = write_film(tmp_path / name, range(60), **FILMS[name])
     with open_source(path) as source:
-        whole = [picture for _, picture in source.frames()]
+        whole = [picture for _, picture in source.read_frames()]
         assert len(whole) == source.info.frame_count
         for start in (*range(0, len(whole), 7), len(whole) - 1):
             stop = min(start + 4, len(whole))
-            part = list(source.frames(start, stop))
+            part = list(source.read_frames(start, stop))
             assert [frame for frame, _ in part] == list(range(start, stop))
             for frame, picture in part:
                 assert np.array_equal(picture, whole[frame])
@@ -69,7 +69,7 @@ def test_a_far_jump_does_not_decode_from_the_start(tmp_path: Path) -> None:
                 yield item
 
         source._decode = count  # type: ignore[attr-defined]
-        ((frame, picture),) = source.frames(1400, 1401)
+        ((frame, picture),) = source.read_frames(1400, 1401)
         assert frame == 1400 and read_number(picture) == 1400 % 256
         assert len(decoded) < 60
 
@@ -81,33 +81,33 @@ def test_a_real_clip_can_start_at_any_frame() -> None:
     with open_source(Path(folder) / "hamilton.mp4") as source:
         assert (source.info.width, source.info.height, source.info.frame_count) == (640, 360, 275)
         assert source.info.frame_rate == Fraction(2997, 100)
-        small = [picture for _, picture in source.frames(size=(160, 90))]
+        small = [picture for _, picture in source.read_frames(size=(160, 90))]
         for start in (31, 148, 260):
-            for frame, picture in source.frames(start, start + 3, size=(160, 90)):
+            for frame, picture in source.read_frames(start, start + 3, size=(160, 90)):
                 assert np.array_equal(picture, small[frame])
 
 
 def test_frames_beyond_the_end_repeat_the_last_picture(tmp_path: Path) -> None:
     path = write_film(tmp_path / "film.mp4", range(10))
     with open_source(path) as source:
-        assert [read_number(picture) for _, picture in source.frames(8, 13)] == [8, 9, 9, 9, 9]
+        assert [read_number(picture) for _, picture in source.read_frames(8, 13)] == [8, 9, 9, 9, 9]
 
 
 def test_pictures_have_the_requested_size_and_colours(tmp_path: Path) -> None:
     path = write_film(tmp_path / "film.mp4", [178], size=(640, 384))
     turned = write_film(tmp_path / "turned.mp4", [178], size=(640, 384), rotation=90)
     with open_source(path) as source:
-        picture = next(source.frames())[1]
+        picture = next(source.read_frames())[1]
         assert picture.shape == (384, 640, 3) and picture.dtype == np.uint8
         assert np.abs(picture.astype(int) - draw_number(178, (640, 384))).mean() < 4
-        small = next(source.frames(size=(160, 96)))[1]
+        small = next(source.read_frames(size=(160, 96)))[1]
         assert small.shape == (96, 160, 3) and read_number(small) == 178
-        grey = next(source.frames(size=(160, 96), grey=True))[1]
+        grey = next(source.read_frames(size=(160, 96), grey=True))[1]
         assert grey.shape == (96, 160)
         assert abs(float(grey[5, 5]) - float(small[5, 5].mean())) < 4
     with open_source(turned) as source:
         assert (source.info.width, source.info.height) == (384, 640)
-        assert next(source.frames(size=(96, 160)))[1].shape == (160, 96, 3)
+        assert next(source.read_frames(size=(96, 160)))[1].shape == (160, 96, 3)
 
 
 def test_scaling_down_averages_pixels(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_scaling_down_averages_pixels(tmp_path: Path) -> None:
         container.mux(stream.encode(av.VideoFrame.from_ndarray(stripes, "bgr24")))
         container.mux(stream.encode(None))
     with open_source(path) as source:
-        small = next(source.frames(size=(240, 135)))[1]
+        small = next(source.read_frames(size=(240, 135)))[1]
     assert float(small.std()) < 12 and abs(float(small.mean()) - 127) < 12
 
 
@@ -162,14 +162,14 @@ def test_unusual_films_have_warnings(name: str, tmp_path: Path) -> None:
     form, words = WARNED[name]
     with open_source(write_film(tmp_path / name, range(4), **form)) as source:
         assert any(words in warning for warning in source.info.warnings)
-        assert read_number(next(source.frames())[1]) == 0
+        assert read_number(next(source.read_frames())[1]) == 0
 
 
 def test_a_plain_film_has_no_warnings(tmp_path: Path) -> None:
     with open_source(write_film(tmp_path / "film.mp4", range(30), options=B_FRAMES, sound=True)) as source:
         assert source.info.warnings == ()
         assert not source.info.variable_rate
-        assert len(list(source.frames())) == 30 and source.notes() == []
+        assert len(list(source.read_frames())) == 30 and source.notes() == []
 
 
 def test_the_pixel_aspect_is_read(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_names_are_not_interpreted(name: str, tmp_path: Path) -> None:
     write_film(tmp_path / "plain.mp4", range(3)).rename(tmp_path / name)
     with open_source(tmp_path / name) as source:
         assert source.info.file_name == name
-        assert [read_number(picture) for _, picture in source.frames()] == [0, 1, 2]
+        assert [read_number(picture) for _, picture in source.read_frames()] == [0, 1, 2]
 
 
 def write_sound(path: Path) -> None:
@@ -262,7 +262,7 @@ def test_libraries_do_not_write_to_the_error_output(
         data[place] ^= 0x55
     (tmp_path / f"damaged{suffix}").write_bytes(data)
     with suppress(FaceBlurError), open_source(tmp_path / f"damaged{suffix}") as source:
-        list(source.frames())
+        list(source.read_frames())
     print("still open", file=sys.stderr)
     assert capfd.readouterr().err == "still open\n"
 
@@ -280,7 +280,7 @@ def test_a_film_whose_size_changes_is_refused(tmp_path: Path) -> None:
     large = write_film(tmp_path / "large.ts", range(20), size=(320, 192), first_tick=20).read_bytes()
     (tmp_path / "both.ts").write_bytes(small + large)
     with open_source(tmp_path / "both.ts") as source, pytest.raises(FaceBlurError, match="changes midway"):
-        list(source.frames(stop=40))
+        list(source.read_frames(stop=40))
 
 
 def test_unusual_pictures_are_read(tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_unusual_pictures_are_read(tmp_path: Path) -> None:
             assert (source.info.kind, source.info.frame_count) == ("image", 1)
             assert (source.info.width, source.info.height) == SIZE
             assert any(words in warning for warning in source.info.warnings) or not words
-            ((frame, picture),) = source.frames(size=(80, 48))
+            ((frame, picture),) = source.read_frames(size=(80, 48))
             assert frame == 0 and picture.shape == (48, 80, 3) and read_number(picture) == 178
 
 
@@ -312,7 +312,7 @@ def test_the_orientation_tag_of_png_and_webp_is_applied(tmp_path: Path) -> None:
     (tmp_path / "tagged.png").write_bytes(png[:33] + chunk + png[33:])
     with open_source(tmp_path / "tagged.png") as source:
         assert source.upright_turn == 180
-        assert read_number(next(source.frames())[1]) == 178
+        assert read_number(next(source.read_frames())[1]) == 178
         assert any("orientation" in warning for warning in source.info.warnings)
 
 
@@ -335,14 +335,14 @@ def test_a_sequence_has_one_frame_per_picture(suffix: str, tmp_path: Path) -> No
         info = source.info
         assert (info.kind, info.frame_count, info.frame_rate, info.file_name) == ("sequence", 5, Fraction(24), names[0])
         assert (info.width, info.height) == SIZE and info.warnings == ()
-        whole = list(source.frames())
+        whole = list(source.read_frames())
         assert [frame for frame, _ in whole] == list(range(5))
         for name, (_, picture) in zip(names, whole, strict=True):
             with open_source(tmp_path / name) as alone:
-                assert np.array_equal(picture, next(alone.frames())[1])
-        assert [read_number(picture) for _, picture in source.frames(3, 7)] == [90, 120, 120, 120]
-        ((_, small),) = source.frames(1, 2, size=(80, 48))
-        ((_, grey),) = source.frames(1, 2, size=(80, 48), grey=True)
+                assert np.array_equal(picture, next(alone.read_frames())[1])
+        assert [read_number(picture) for _, picture in source.read_frames(3, 7)] == [90, 120, 120, 120]
+        ((_, small),) = source.read_frames(1, 2, size=(80, 48))
+        ((_, grey),) = source.read_frames(1, 2, size=(80, 48), grey=True)
         assert small.shape == (48, 80, 3) and read_number(small) == 200 and grey.shape == (48, 80)
 
 
@@ -350,7 +350,7 @@ def test_a_sequence_of_one_picture_is_an_image(tmp_path: Path) -> None:
     (name,) = write_pictures(tmp_path, [178])
     with open_source(tmp_path, [name], Fraction(24)) as source, open_source(tmp_path / name) as alone:
         assert source.info == alone.info and source.info.kind == "image"
-        assert np.array_equal(next(source.frames())[1], next(alone.frames())[1])
+        assert np.array_equal(next(source.read_frames())[1], next(alone.read_frames())[1])
     write_film(tmp_path / "film.mp4", range(3))
     with pytest.raises(FaceBlurError, match=r"film\.mp4: this is not a readable picture"):
         open_source(tmp_path, ["film.mp4"])
@@ -361,7 +361,7 @@ def test_a_repeated_picture_is_the_same_array(tmp_path: Path) -> None:
     names = write_pictures(tmp_path, [7, 200])
     order = [names[0], names[0], names[1], names[0]]
     with open_source(tmp_path, order) as source:
-        pictures = [picture for _, picture in source.frames()]
+        pictures = [picture for _, picture in source.read_frames()]
         assert [read_number(picture) for picture in pictures] == [7, 7, 200, 7]
         assert pictures[0] is pictures[1]
 
@@ -372,7 +372,7 @@ def test_a_sequence_is_read_one_picture_at_a_time(tmp_path: Path) -> None:
     names = write_pictures(tmp_path, list(range(60)))
     with open_source(tmp_path, names) as source:
         tracemalloc.start()
-        frames = source.frames()
+        frames = source.read_frames()
         next(frames)
         early = tracemalloc.get_traced_memory()[0]
         for _ in frames:
@@ -413,7 +413,7 @@ def test_no_picture_of_a_sequence_is_skipped(how: str, tmp_path: Path) -> None:
     spoil, words = SPOILED[how]
     spoil(tmp_path / names[6])
     with pytest.raises(FaceBlurError) as caught, open_source(tmp_path, names) as source:
-        list(source.frames())
+        list(source.read_frames())
     message = str(caught.value)
     assert message.startswith(names[6]) and words in message and "\n" not in message
 
@@ -449,7 +449,7 @@ def test_a_sequence_may_have_unusual_names(tmp_path: Path) -> None:
     for name, new in zip(names, odd, strict=True):
         (folder / name).rename(folder / new)
     with open_source(folder, odd) as source:
-        assert [read_number(picture) for _, picture in source.frames()] == [1, 2]
+        assert [read_number(picture) for _, picture in source.read_frames()] == [1, 2]
 
 
 def test_the_fingerprint_of_a_sequence_covers_all_files(tmp_path: Path) -> None:

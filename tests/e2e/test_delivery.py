@@ -142,7 +142,7 @@ def write_pictures(folder: Path, upright: Picture, turned: Picture) -> None:
 
 def read(path: Path, count: int | None = None) -> list[Picture]:
     with open_source(path) as source:
-        return [picture.astype(float) for _, picture in source.frames(0, count)]
+        return [picture.astype(float) for _, picture in source.read_frames(0, count)]
 
 
 def compare(before: Picture, after: Picture, face: Ellipse) -> tuple[float, float]:

@@ -165,7 +165,7 @@ def list_shown(source: Path) -> list[int]:
     pictures = [frame.to_ndarray(format="gray").astype(int) for _, frame in read_pictures(source)]
     with MovieSource(source) as film:
         turns = film.turn // 90
-        shown = [np.rot90(picture, turns) for _, picture in film.frames(grey=True)]
+        shown = [np.rot90(picture, turns) for _, picture in film.read_frames(grey=True)]
     return [int(np.argmin([np.abs(one - other).mean() for other in pictures])) for one in shown]
 
 

@@ -82,7 +82,7 @@ def _bake(source: Path, outlines: list[FrameOutlines], folder: Path, kind: str =
 
 def _list_pictures(path: Path) -> list[Any]:
     with MovieSource(path) as source:
-        return [picture.astype(int) for _, picture in source.frames()]
+        return [picture.astype(int) for _, picture in source.read_frames()]
 
 
 CONSTANT = [number * 512 for number in range(40)]

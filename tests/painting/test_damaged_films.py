@@ -80,7 +80,7 @@ def test_a_film_that_was_cut_off_is_covered_as_far_as_it_goes(suffix: str, perce
     with MovieSource(source) as film:
         assert any("cut off" in text for text in film.info.warnings)
         # The analysis sees all that is painted.
-        shown = [picture for _, picture in film.frames(grey=True)]
+        shown = [picture for _, picture in film.read_frames(grey=True)]
     assert len({id(picture) for picture in shown}) == len(readable)
     covered = cover_film(source, tmp_path)
     assert len(covered.fed) == len(readable) >= (2 if suffix == ".flv" else percent * 7 // 10)
@@ -119,11 +119,11 @@ def test_a_film_that_begins_before_time_zero_is_covered_from_its_first_picture(f
     opened = MovieSource(source)
     assert opened.info.frame_count == 30 and "before time zero" in opened.blender_problem
     assert opened.start_s == Fraction(-2, 5)
-    times = [time * opened.time_base for time, _ in opened.pictures()]
+    times = [time * opened.time_base for time, _ in opened.read_pictures()]
     assert times == [Fraction(number - 10, 25) for number in range(30)]
     for start in (0, 7, 12, 29):
-        whole = dict(opened.frames(grey=True))
-        assert np.array_equal(dict(opened.frames(start, start + 1, grey=True))[start], whole[start])
+        whole = dict(opened.read_frames(grey=True))
+        assert np.array_equal(dict(opened.read_frames(start, start + 1, grey=True))[start], whole[start])
     covered = cover_film(source, tmp_path)
     check_fed(source, covered)
     made = [time for time, _ in read_pictures(covered.path)]

@@ -113,10 +113,10 @@ def paint(source: Path, folder: Path, stop_at: int = 0, **changes: Any) -> tuple
 def test_a_piece_decodes_like_the_whole_film(case: str, tmp_path: Path) -> None:
     name, film, _ = SOURCES[case]
     source = MovieSource(write_film(tmp_path / name, film))
-    whole = [(time, read_planes(frame)) for time, frame in source.pictures()]
+    whole = [(time, read_planes(frame)) for time, frame in source.read_pictures()]
     assert len(whole) == 30
     for start in source.list_key_times():
-        part = [(time, read_planes(frame)) for time, frame in source.pictures(start)]
+        part = [(time, read_planes(frame)) for time, frame in source.read_pictures(start)]
         expected = [picture for picture in whole if picture[0] >= start]
         assert [time for time, _ in part] == [time for time, _ in expected]
         for (_, planes), (_, others) in zip(part, expected, strict=True):

@@ -307,7 +307,7 @@ def test_every_frame_of_a_film_is_analysed(film: Path, tmp_path: Path, processes
     assert sum(isinstance(m, Running) for m in messages) == 1
     document = read_document(tmp_path / "tracks.json")
     (track,) = document.tracks
-    assert track.spans() == [(0, 200)]
+    assert track.list_spans() == [(0, 200)]
     for sample in track.samples[::10]:
         assert abs(sample.ellipse.cx - (222 - 60 - sample.source_frame / 4)) < 12
         # The face is the lower part of its box.
@@ -415,7 +415,7 @@ def test_every_picture_of_a_sequence_is_analysed(tmp_path: Path) -> None:
         names[0],
     )
     (track,) = document.tracks
-    assert track.spans() == [(0, 200)]
+    assert track.list_spans() == [(0, 200)]
     for sample in track.samples[::10]:
         assert abs(sample.ellipse.cx - (222 - 60 - sample.source_frame / 4)) < 12
         # The face is the lower part of its box.

@@ -115,7 +115,7 @@ def test_a_person_from_a_reference_picture_stays_visible(
     people = tmp_path / "people"
     people.mkdir()
     with open_source(film) as source:
-        cv2.imwrite(str(people / "Eileen.png"), next(iter(source.frames(10, 11)))[1])
+        cv2.imwrite(str(people / "Eileen.png"), next(iter(source.read_frames(10, 11)))[1])
     cv2.imwrite(str(people / "Wall.png"), np.full((200, 200, 3), 128, np.uint8))
     messages: list[str] = []
     recognition = open_recognition(
@@ -139,7 +139,7 @@ def test_references_that_cannot_be_decoded_are_reported_and_not_used(film: Path,
     from tests.core.test_huge_pictures import make_bmp, make_png
 
     with open_source(film) as source:
-        cv2.imwrite(str(tmp_path / "Eileen.png"), next(iter(source.frames(10, 11)))[1])
+        cv2.imwrite(str(tmp_path / "Eileen.png"), next(iter(source.read_frames(10, 11)))[1])
     (tmp_path / "Ann.png").write_bytes(make_png(60_000, 60_000))
     (tmp_path / "Bob.bmp").write_bytes(make_bmp(60_000, 60_000))
     (tmp_path / "Cid").mkdir()

@@ -43,7 +43,7 @@ def test_a_key_is_tracked_through_the_film(film: Path, tmp_path: Path) -> None:
     messages = list(run_job(request))
     assert isinstance(messages[-1], Result), messages[-1]
     (track,) = read_document(output).tracks
-    assert track.spans() == [(2, COUNT)]
+    assert track.list_spans() == [(2, COUNT)]
     for sample in track.samples:
         frame = sample.source_frame
         assert abs(sample.ellipse.cx - at(frame).cx) < 4 and abs(sample.ellipse.cy - at(frame).cy) < 4

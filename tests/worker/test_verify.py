@@ -99,7 +99,7 @@ def cover(
 ) -> Path:
     """The covered film; its pictures are delayed by `late` frames."""
     with open_source(film) as source:
-        pictures = [np.array(picture) for _, picture in source.frames()]
+        pictures = [np.array(picture) for _, picture in source.read_frames()]
 
     def draw() -> Iterator[tuple[NDArray[np.uint8], list[FaceTruth]]]:
         for frame in range(len(pictures)):
@@ -198,7 +198,7 @@ def test_a_timeline_shows_a_part_of_the_source_scaled(tmp_path: Path) -> None:
     film, tracks, truth = make_scene(tmp_path, "steady")
     covered = cover(film, tmp_path / "covered.mp4", truth, lambda frame, face: frame in (10, 11))
     with open_source(covered) as source:
-        pictures = [np.asarray(cv2.resize(picture, (480, 270)), np.uint8) for _, picture in source.frames(6, 14)]
+        pictures = [np.asarray(cv2.resize(picture, (480, 270)), np.uint8) for _, picture in source.read_frames(6, 14)]
     nothing = [np.zeros((270, 480, 3), np.uint8)] * 2
     shown = tmp_path / "timeline.mp4"
     write_film(

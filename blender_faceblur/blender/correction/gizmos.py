@@ -183,7 +183,7 @@ def _get_cover(context: bpy.types.Context) -> tuple[str, int, Ellipse, Projectio
     if known is None or not is_face(record, layer) or known.freehand:
         return None
     frame = compute_source_frame(strip, scene.frame_current, mask.frame_end - mask.frame_start)
-    cover = known.ellipse_at(frame) if frame is not None else None
+    cover = known.compute_ellipse(frame) if frame is not None else None
     if frame is None or cover is None:
         return None
     return known.track, frame, cover, get_projection(scene, strip)

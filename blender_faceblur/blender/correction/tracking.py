@@ -84,7 +84,7 @@ def start_track(
         if s.evidence is Evidence.LOCKED and start <= s.source_frame < stop
     }
     if source_frame not in keys:
-        here = editing.sample_at(found, source_frame)
+        here = editing.get_sample(found, source_frame)
         if here is None and not keys:
             raise FaceBlurError(f"'{track}' is not in this frame. Go to a frame with it, or place it here.")
         if here is not None and (not keys or direction != "BOTH"):

@@ -65,7 +65,7 @@ class LayerRecord:
         """The layer's ellipse (cx, cy, rx, ry, angle) at a frame, whether or not the layer is opaque there."""
         return interpolate(self.frames, self.shapes, source_frame)
 
-    def ellipse_at(self, source_frame: int) -> Ellipse | None:
+    def compute_ellipse(self, source_frame: int) -> Ellipse | None:
         """The ellipse that the layer covers at a frame; None where it covers nothing."""
         if not self.frames or not self.is_opaque(source_frame):
             return None
@@ -201,10 +201,10 @@ class MaskRecord:
         self.layers.save(group[_LAYERS])
         self.layers, self._loaded = LayerRecords(mask), plain
 
-    def ellipse_at(self, layer: str, source_frame: int) -> Ellipse | None:
+    def compute_ellipse(self, layer: str, source_frame: int) -> Ellipse | None:
         """The ellipse that a layer covers at a frame, in pixels of the source; None where it covers nothing."""
         known = self.layers.get(layer)
-        return known.ellipse_at(source_frame) if known is not None else None
+        return known.compute_ellipse(source_frame) if known is not None else None
 
     def describe(self, document: TrackDocument, unit_px: float, frames: tuple[int, int]) -> None:
         """Take over what a document says about its source, for a mask whose first and last frame are `frames`."""

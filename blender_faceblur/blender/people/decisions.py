@@ -12,7 +12,7 @@ import bpy
 import numpy as np
 
 from ...batch.people import Recognition
-from ...core.document.editing import copy_document, sample_at
+from ...core.document.editing import copy_document, get_sample
 from ...core.people.decisions import USUAL_RATE, Mode, People, Person, apply_decisions, decide_tracks, get_kept_person
 from ...core.people.people_file import Decisions
 from ...core.people.similarity import FaceEmbedding, Vector, choose_best, compute_threshold
@@ -195,7 +195,7 @@ def _apply_to(
                 if get_kept_person(track) and track.name not in names:
                     first = track.samples[0]
                     MEMORY.pieces[fingerprint, track.name] = next(
-                        other.name for other in covered if sample_at(other, first.source_frame) is first
+                        other.name for other in covered if get_sample(other, first.source_frame) is first
                     )
             for decision in decisions:
                 MEMORY.reasons[fingerprint, decision.track] = decision.why

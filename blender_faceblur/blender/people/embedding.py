@@ -10,7 +10,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from ...core.document.editing import sample_at
+from ...core.document.editing import get_sample
 from ...core.document.tracks_file import write_document
 from ...core.people.embeddings_file import write_embeddings
 from ...core.people.similarity import RECOGNIZER, FaceEmbedding, Vector
@@ -87,7 +87,7 @@ def make_job_here(strip: bpy.types.Strip, mask: bpy.types.Mask, track: str, sour
     check_weights()
     document = read_as_covered(mask)
     found = next((t for t in document.tracks if t.name == track), None)
-    sample = sample_at(found, source_frame) if found is not None else None
+    sample = get_sample(found, source_frame) if found is not None else None
     if sample is None:
         raise FaceBlurError(f"'{track}' is not in this frame. Go to a frame in which it is seen well.")
     document.tracks, document.uncovered = [Track(track, [sample])], []
@@ -135,7 +135,7 @@ def _run(
 def _place_crops(job: EmbeddingJob, embeddings: Iterable[TrackEmbedding]) -> Iterator[FaceCrop]:
     tracks = {track.name: track for track in job.document.tracks}
     for embedding in sorted(embeddings, key=lambda v: v.frame):
-        sample = sample_at(tracks[embedding.track], embedding.frame) if embedding.track in tracks else None
+        sample = get_sample(tracks[embedding.track], embedding.frame) if embedding.track in tracks else None
         if sample is not None:
             face = sample.ellipse
             yield FaceCrop(

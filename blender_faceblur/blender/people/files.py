@@ -45,7 +45,7 @@ def write_file(scene: bpy.types.Scene, path: Path) -> int:
                 round(face.y, 1),
                 names[face.person],
                 BY_EDITOR if face.by in sure else BY_MACHINE,
-                tuple(kept.spans()) if kept is not None else (),
+                tuple(kept.list_spans()) if kept is not None else (),
                 MEMORY.reasons.get((face.fingerprint, shown.track), ""),
             )
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import bpy
 
-from ...core.document.editing import sample_at
+from ...core.document.editing import get_sample
 from ...core.people.similarity import (
     GOOD,
     SAME_GROUP,
@@ -101,7 +101,7 @@ def propose_people(scene: bpy.types.Scene) -> int:
         for fingerprint, name in ordered:
             track = next(t for t in scene_faces.documents[fingerprint].tracks if t.name == name)
             clearest = choose_best(results[fingerprint, name])[0].source_frame
-            add_face(people, fingerprint, track, person.uid, MACHINE, sample_at(track, clearest))
+            add_face(people, fingerprint, track, person.uid, MACHINE, get_sample(track, clearest))
     for fingerprint, name in scene_faces.embeddings:
         # Faces that are not seen well enough are listed too, so that several of them can be picked at once.
         if (fingerprint, name) not in results and (fingerprint, name) not in assigned and is_embedded(fingerprint):

@@ -13,7 +13,7 @@ from typing import Any
 
 import bpy
 
-from ...core.document.editing import copy_document, merge, rename, sample_at
+from ...core.document.editing import copy_document, get_sample, merge, rename
 from ...core.people.decisions import cover_everybody
 from ...core.people.embeddings_file import read_embeddings
 from ...core.people.similarity import RECOGNIZER, FaceEmbedding, Vector, assign_embeddings
@@ -93,7 +93,7 @@ def cover_as_found(document: TrackDocument) -> None:
         samples = [sample for track in tracks for sample in track.samples]
         # Not if an editor has changed them since, or if another track has the name now.
         if len({sample.source_frame for sample in samples}) == len(samples) and all(
-            sample_at(looked_at[whole], sample.source_frame) == sample for sample in samples
+            get_sample(looked_at[whole], sample.source_frame) == sample for sample in samples
         ):
             merged = merge(document, [name, whole])
             if merged.name != whole:

@@ -15,7 +15,7 @@ from typing import Any
 
 import bpy
 
-from ...core.document.editing import sample_at
+from ...core.document.editing import get_sample
 from ...core.types import FaceBlurError, Sample, Track, TrackKind
 from ..masks.record import get_fingerprint
 from .memory import read_as_covered
@@ -45,7 +45,7 @@ def get_face_track(face: Any, tracks: Iterable[Track]) -> Track | None:
     """The track at the place of a face of the scene's list; None if there is none."""
     best: tuple[float, Track] | None = None
     for track in tracks:
-        sample = sample_at(track, face.frame) if track.kind is TrackKind.FACE else None
+        sample = get_sample(track, face.frame) if track.kind is TrackKind.FACE else None
         if sample is not None:
             away = math.hypot(
                 (face.x - sample.ellipse.cx) / sample.ellipse.rx, (face.y - sample.ellipse.cy) / sample.ellipse.ry
@@ -127,7 +127,7 @@ def assign_track(scene: bpy.types.Scene, mask: bpy.types.Mask, track: str, uid: 
         if face.fingerprint == fingerprint and get_face_track(face, document.tracks) is found
     ]
     if not known:
-        add_face(people, fingerprint, found, uid, EDITOR, sample_at(found, source_frame))
+        add_face(people, fingerprint, found, uid, EDITOR, get_sample(found, source_frame))
     assign_faces(scene, known, uid)
 
 

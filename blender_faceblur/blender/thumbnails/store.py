@@ -20,7 +20,7 @@ import numpy as np
 from bpy.app.handlers import persistent
 from numpy.typing import NDArray
 
-from ...core.document.editing import sample_at
+from ...core.document.editing import get_sample
 from ...core.review.queue import choose_clearest
 from ...core.types import Box, Ellipse, FaceBlurError, Track
 from ...worker.client import build_thumbnails_request, run_thumbnails
@@ -270,7 +270,7 @@ def _match(mask: bpy.types.Mask) -> dict[str, FaceThumbnail | None]:
 
 
 def _shows_track(portrait: FaceThumbnail, track: Track) -> bool:
-    sample = sample_at(track, portrait.frame)
+    sample = get_sample(track, portrait.frame)
     if sample is None:
         return False
     there, seen = sample.ellipse, portrait.ellipse

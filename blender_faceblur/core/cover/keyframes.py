@@ -67,7 +67,7 @@ def simplify(track: Track, margin: float, frame_size: tuple[int, int]) -> list[K
     """
     keys: list[Keyframe] = []
     at = 0
-    for start, stop in track.spans():
+    for start, stop in track.list_spans():
         keys += _simplify_span(track.samples[at : at + stop - start], margin, frame_size)
         at += stop - start
     return keys

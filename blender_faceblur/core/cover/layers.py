@@ -72,7 +72,7 @@ def plan_layer(track: Track, margin: float, size: tuple[int, int]) -> LayerPlan:
         track.name,
         tuple(key.source_frame for key in keys),
         tuple(key.ellipse for key in keys),
-        tuple(track.covered_spans()),
+        tuple(track.list_covered_spans()),
         np.stack([compute_control_points(key.ellipse) for key in keys]),
         np.array([compute_feather(key.ellipse) for key in keys]),
     )

@@ -74,7 +74,7 @@ def get_track(document: TrackDocument, name: str) -> Track:
     raise FaceBlurError(f"There is no covered track '{name}'.")
 
 
-def sample_at(track: Track, source_frame: int) -> Sample | None:
+def get_sample(track: Track, source_frame: int) -> Sample | None:
     """The track's sample at a frame; None in its gaps and beyond its ends."""
     at = bisect_left(track.samples, source_frame, key=lambda s: s.source_frame)
     found = at < len(track.samples) and track.samples[at].source_frame == source_frame
@@ -150,7 +150,7 @@ def _shift(ellipse: Ellipse, old: Ellipse, new: Ellipse, part: float) -> Ellipse
 
 def clear_key(track: Track, source_frame: int) -> None:
     """Unlock a key. It stays in place until something moves it."""
-    sample = sample_at(track, source_frame)
+    sample = get_sample(track, source_frame)
     if sample is None or sample.evidence is not Evidence.LOCKED:
         raise FaceBlurError(f"'{track.name}' has no locked key in this frame.")
     _put(track, [replace(sample, evidence=Evidence.INTERPOLATED)])
@@ -216,7 +216,7 @@ def merge(document: TrackDocument, names: Collection[str]) -> Track:
     first = tracks[0]
     # The merged track is off only where all of the tracks were off.
     first.off = join_frames(
-        [frame for frame in known if all(_is_off(t, frame) for t in tracks if sample_at(t, frame) is not None)]
+        [frame for frame in known if all(_is_off(t, frame) for t in tracks if get_sample(t, frame) is not None)]
     )
     first.samples = [known[frame] for frame in sorted(known)]
     first.locked = any(track.locked for track in tracks)
@@ -390,7 +390,7 @@ def exempt_tracks(document: TrackDocument) -> list[str]:
             inside = sum(
                 _holds(place.ellipse, s.ellipse)
                 for s in track.samples
-                if (place := sample_at(region, s.source_frame)) is not None
+                if (place := get_sample(region, s.source_frame)) is not None
             )
             if inside >= EDITING.inside_frames_share * len(track.samples):
                 document.tracks.remove(track)
@@ -458,7 +458,7 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
             ):
                 continue
             free = track.kind is TrackKind.FACE and not track.locked
-            if free or all(sample_at(track, s.source_frame) is not None for s in partner.samples):
+            if free or all(get_sample(track, s.source_frame) is not None for s in partner.samples):
                 names[partner.name] = track.name
                 if free:
                     replace_samples(whole, partner.samples)

@@ -146,7 +146,7 @@ def _from_track(track: Track) -> str:
     text = _dump(
         {
             "name": track.name,
-            "spans": [list(span) for span in track.spans()],
+            "spans": [list(span) for span in track.list_spans()],
             "evidence": "".join(_LETTERS[s.evidence] for s in track.samples),
             **{name: value for name, value in unusual.items() if value is not None},
         }

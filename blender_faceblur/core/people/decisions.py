@@ -208,7 +208,7 @@ def _apply_editor(
     keep = person.mode is Mode.KEEP if person is not None else people.others_clear
     if not keep:
         return decision
-    decision.clear = track.spans()
+    decision.clear = track.list_spans()
     if not track_embeddings and track.samples:
         decision.review_items = _make_items(
             track, track.samples[0].source_frame, track.samples[-1].source_frame + 1, ReviewReason.WEAK_EVIDENCE
@@ -278,7 +278,7 @@ def _match(
         v.source_frame for v, d in zip(track_embeddings, distances, strict=True) if v.quality >= GOOD and d >= other
     ]
     good_count = sum(embedding.quality >= GOOD for embedding in track_embeddings)
-    spans = track.spans()
+    spans = track.list_spans()
     for run in _split_runs(track_embeddings, distances, other):
         if not _is_certain(run, limit, good_count, single):
             continue
@@ -353,7 +353,7 @@ def _clear_stranger(
     ]
     if len(sure) < (1 if single else DECISIONS.least_crops):
         return decision
-    decision.clear = _compute_clear(track.spans(), sure, near, rate)
+    decision.clear = _compute_clear(track.list_spans(), sure, near, rate)
     if decision.clear:
         decision.person, decision.is_stranger, decision.agreeing = NOBODY_OF, True, len(sure)
         decision.why = (
@@ -435,7 +435,7 @@ def _list_covered(track: Track, clear: list[tuple[int, int]], others: list[int])
     """Review items for the frames in which an allowed track is covered. `others` are the frames that show a different
     person."""
     items = []
-    for start, stop in track.spans():
+    for start, stop in track.list_spans():
         for low, high in _subtract((start, stop), clear):
             other = any(low <= frame < high for frame in others)
             items += _make_items(

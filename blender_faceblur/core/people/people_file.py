@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..document.editing import sample_at
+from ..document.editing import get_sample
 from ..types import FaceBlurError, Track, TrackDocument
 from .decisions import Decision, Mode
 
@@ -60,7 +60,7 @@ class Decisions:
             if entry.by != EDITOR or entry.fingerprint != document.source.fingerprint:
                 continue
             for track in document.tracks:
-                sample = sample_at(track, entry.frame)
+                sample = get_sample(track, entry.frame)
                 if sample is None:
                     continue
                 away = math.hypot(

@@ -85,7 +85,7 @@ def find_review_items(
         if undetected and len(stretch) >= REVIEW_RULES.undetected_s * frame_rate:
             items.append(make_item(stretch, ReviewReason.FLOW_ONLY))
     edges, near = {0, frame_count, *cuts}, REVIEW_RULES.end_frames
-    for start, stop in track.spans():
+    for start, stop in track.list_spans():
         own = [s for s in track.samples if start <= s.source_frame < stop]
         for reason, outermost, frame in (
             (ReviewReason.BEGINS, own[:near], start),

@@ -333,7 +333,7 @@ def list_places(
     """
     places: dict[int, list[ExpectedFace]] = {}
     for track in document.tracks:
-        covered = {frame for span in track.covered_spans() for frame in range(*span)}
+        covered = {frame for span in track.list_covered_spans() for frame in range(*span)}
         for sample in track.samples:
             kept = None if sample.source_frame in covered else FindingReason.SWITCHED_OFF
             places.setdefault(sample.source_frame, []).append(ExpectedFace(track.name, sample.ellipse, kept))
