@@ -124,7 +124,7 @@ def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"bad\xff.mp4")
     write_film(tmp_path / "a.mp4", rate=RATE)
     (tmp_path / "a.mp4").rename(path)
-    assert "Rename the file" in run(plan_jobs([path], None, False))[0].reason
+    assert "Rename it" in run(plan_jobs([path], None, False))[0].reason
 
 
 def test_an_inverse_cover_shows_only_the_people_who_stay_visible(tmp_path: Path) -> None:
