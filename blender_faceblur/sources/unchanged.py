@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..core.types import FaceBlurError
 from .base import fingerprint
-from .sequence import fingerprint_files
+from .sequence import check_names, fingerprint_files
 
 
 class SourceGuard:
@@ -16,10 +16,12 @@ class SourceGuard:
 
     `check` compares the file's status and its fingerprint. The fingerprint of a large file covers only samples, and the
     status alone may stay the same on file systems with coarse times. The inode number is not compared: some network
-    and FUSE file systems change it while a file is idle. Raises FaceBlurError where a file cannot be read.
+    and FUSE file systems change it while a file is idle. Raises FaceBlurError where a file cannot be read, or where a
+    name leads out of the folder.
     """
 
     def __init__(self, path: Path, files: Sequence[str] = ()) -> None:
+        check_names(files)
         self._path, self._files = path, tuple(files)
         # The status is read first: a change between the two readings is then found by the next check.
         self._stamps = self._read_stamps()

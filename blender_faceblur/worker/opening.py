@@ -14,10 +14,7 @@ from .protocol import SourceRef
 def open_requested(wanted: SourceRef, since: str = "it was analysed") -> FrameSource:
     """Open a source. Raises FaceBlurError if it cannot be opened, or has changed since its fingerprint was taken
     (`since` says when, in words for the user), or if Blender has to show it and cannot."""
-    rate = wanted.frame_rate
-    if rate and (len(rate) != 2 or min(rate) < 1):
-        raise FaceBlurError("The frame rate must be a fraction above zero.")
-    source = open_source(Path(wanted.path), wanted.files, Fraction(*rate) if rate else None)
+    source = open_source(Path(wanted.path), wanted.files, read_rate(wanted))
     if wanted.fingerprint and source.info.fingerprint != wanted.fingerprint:
         source.close()
         raise FaceBlurError(f"{source.info.file_name} has changed since {since}. Analyse it again.")
@@ -25,3 +22,11 @@ def open_requested(wanted: SourceRef, since: str = "it was analysed") -> FrameSo
         source.close()
         raise FaceBlurError(source.blender_problem)
     return source
+
+
+def read_rate(wanted: SourceRef) -> Fraction | None:
+    """The frame rate that a request names; None if it names none. Raises FaceBlurError if that is no rate."""
+    rate = wanted.frame_rate
+    if rate and (len(rate) != 2 or min(rate) < 1):
+        raise FaceBlurError("The frame rate must be a fraction above zero.")
+    return Fraction(*rate) if rate else None

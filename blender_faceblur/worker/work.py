@@ -38,7 +38,7 @@ from .ensemble import (
     open_sessions,
 )
 from .live_embedding import LiveEmbedder
-from .opening import open_requested
+from .opening import open_requested, read_rate
 from .painting import paint
 from .process import WorkerProcess, listen
 from .protocol import (
@@ -166,6 +166,7 @@ class _Analysis:
                 "Faces, number plates and text cannot be detected in one analysis. Run several analyses."
             )
         self._provider = choose_providers(list_available(), request.provider, sys.platform)[0]
+        read_rate(request.source)
         self._guard = SourceGuard(Path(request.source.path), request.source.files)
         with open_requested(request.source) as source:
             self._info = source.info
