@@ -46,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
 def fetch_weights(options: argparse.Namespace) -> None:
     """Fetch the weights that these options need, unless they are here. Raises FaceBlurError if a needed one is missing.
 
-    A detector of an on-request preset may be missing: the preset runs without it and warns the user.
+    A detector of an on-request preset may be missing, and so may the second opinion: the preset runs without it and
+    warns the user.
     """
     needed, useful = list_needed_weights(options)
     missing = fetch.fetch_models(
@@ -61,8 +62,9 @@ def fetch_weights(options: argparse.Namespace) -> None:
 
 def list_needed_weights(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     """The names of the weights without which the work cannot begin, and of those that it can do without."""
-    needed = fetch.preset_models()
-    useful: list[str] = []
+    required = {name for name, model in paths.list_models().items() if model.required}
+    needed = [name for name in fetch.preset_models() if name in required]
+    useful = [name for name in fetch.preset_models() if name not in required]
     name = getattr(options, "preset", "balanced")
     preset = get_preset(name)
     if preset.on_request or is_named_ensemble(name):

@@ -141,7 +141,9 @@ def test_an_empty_user_installs_it_and_covers_a_film(
     assert count_frames(output) == count_frames(source)
     assert find_faces(source) == count_frames(source) and find_faces(output) == 0
     # Nothing else is left, and the second run fetches nothing.
-    weights = {f"models/{paths.list_models()[name].used.file}" for name in ("centerface", "yunet_2023mar")}
+    weights = {
+        f"models/{paths.list_models()[name].used.file}" for name in ("centerface", "yunet_2023mar", "mtcnn_onet")
+    }
     cache = next(path for path in user.home.rglob("models") if path.is_dir()).parent
     assert {path.relative_to(cache).as_posix() for path in cache.rglob("*") if path.is_file()} == weights
     assert [path for path in user.home.rglob("*") if path.is_file() and cache not in path.parents] == []
@@ -172,10 +174,15 @@ def test_given_weights_are_used_without_a_network(user: User, wheel: Path, film:
     command = user.install("3.11", wheel)
     given = tmp_path / "given"
     given.mkdir()
-    for name in ("centerface", "yunet_2023mar"):
+    for name in ("centerface", "yunet_2023mar", "mtcnn_onet"):
         shutil.copy(paths.get_model_path(name), given)
     nowhere = dict.fromkeys(("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY"), "http://127.0.0.1:9")
     source = Path(shutil.copy(film, tmp_path / "film.mp4"))
     done = user.run(command, source, FACEBLUR_MODELS=str(given), **nowhere)
     assert done.returncode == 0 and "download" not in done.stderr, done.stderr
+    assert find_faces(tmp_path / "film.blurred.mp4") == 0
+    # The second opinion may be missing: then more is covered, and the user is told.
+    (given / "onet.onnx").unlink()
+    done = user.run(command, source, "--overwrite", FACEBLUR_MODELS=str(given), **nowhere)
+    assert done.returncode == 0 and "onet.onnx" in done.stderr, done.stderr
     assert find_faces(tmp_path / "film.blurred.mp4") == 0
