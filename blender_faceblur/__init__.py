@@ -10,8 +10,9 @@ def register() -> None:
     from .blender import registration
 
     missing = [name for name in ("av", "cv2", "onnxruntime") if importlib.util.find_spec(name) is None]
-    if missing:
-        # Detection would fail much later, in another process. Nothing is imported here: Blender must start at once.
+    if missing and __package__.startswith("bl_ext."):
+        # A zip for another Python: detection would fail much later, in another process. A checkout may do without them.
+        # Nothing is imported here, because Blender must start at once.
         raise ImportError(
             f"Face Blur has no packages for Python {sys.version_info[0]}.{sys.version_info[1]} ({', '.join(missing)}). "
             "Install the zip for this version of Blender."

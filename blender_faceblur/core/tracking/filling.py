@@ -45,6 +45,13 @@ class FillingSettings:
     covers more where the face is only tracked. Origin not recorded."""
     most_growth_share: float = 0.2
     """The greatest such growth. Raising it covers more where the face is not detected for long. Origin not recorded."""
+    extrapolated_growth_share_per_s: float = 1.5
+    """The same growth for extrapolated boxes, per second of distance to the track's end. Raising it covers more where a
+    face comes in or goes out faster than it was seen. Origin: a face that comes in at the edge of the demo film at
+    twice its later speed is covered to 90 % in its first frame, as it was before covers were made smaller."""
+    most_extrapolated_growth_share: float = 0.4
+    """The greatest such growth. Raising it covers more around the ends of tracks. Origin: see
+    `extrapolated_growth_share_per_s`."""
     slow_sizes: float = 0.08
     """Motion from one frame to the next, in sizes of the face, that does not blur it. Raising it enlarges fewer boxes.
     Origin not recorded."""
@@ -112,11 +119,14 @@ def fill_trajectory(
     evidence = np.pad(evidence, (len(before), len(after)), constant_values=_EXTRAPOLATED)
     confidence = np.pad(confidence, (len(before), len(after)), mode="edge")
     rolls = np.pad(rolls, (len(before), len(after)), constant_values=np.nan)
-    grown = _grow_moving(_grow_undetected(boxes, evidence == _DETECTED, frame_rate))
+    grown = _grow_extrapolated(_grow_undetected(boxes, evidence == _DETECTED, frame_rate), evidence, frame_rate)
+    grown = _grow_moving(grown)
     grown += margin * np.array([-1.0, -1.0, 1.0, 1.0])
     filled = fill_rolls(rolls, confidence, frame_rate)
     raw = fit_ellipses(grown, filled)
     certainty = _compute_certainty(boxes, confidence, _compute_distances(evidence == _DETECTED) / frame_rate)
+    # Where a face comes in or goes out, nobody has seen it: its speed may be another.
+    certainty[evidence == _EXTRAPOLATED] = 0
     if shows_face:
         # Only the face's own box is reduced to the face; what was added for motion and doubt stays.
         is_upside_down = bool(np.nansum(np.cos(rolls)) < 0)
@@ -189,6 +199,18 @@ def _grow_undetected(boxes: Array, found: NDArray[np.bool_], frame_rate: float) 
         return boxes
     away = _compute_distances(found) / frame_rate
     growth = np.minimum(FILLING.growth_share_per_s * away, FILLING.most_growth_share)[:, None]
+    return _enlarge(boxes, growth)
+
+
+def _grow_extrapolated(boxes: Array, evidence: NDArray[np.int_], frame_rate: float) -> Array:
+    """Enlarge extrapolated boxes with the time to the end of what was seen."""
+    away = _compute_distances(evidence != _EXTRAPOLATED) / frame_rate
+    growth = FILLING.extrapolated_growth_share_per_s * away
+    return _enlarge(boxes, np.minimum(growth, FILLING.most_extrapolated_growth_share)[:, None])
+
+
+def _enlarge(boxes: Array, growth: Array) -> Array:
+    """Boxes (N x 4) that are larger by shares (N x 1) of their width and height."""
     half = (boxes[:, 2:] - boxes[:, :2]) / 2 * growth
     return np.concatenate([boxes[:, :2] - half, boxes[:, 2:] + half], axis=1)
 
