@@ -10,7 +10,7 @@ def register() -> None:
     from .blender import registration
 
     missing = [name for name in ("av", "cv2", "onnxruntime") if importlib.util.find_spec(name) is None]
-    if missing and __package__.startswith("bl_ext."):
+    if missing and __name__.startswith("bl_ext."):
         # A zip for another Python: detection would fail much later, in another process. A checkout may do without them.
         # Nothing is imported here, because Blender must start at once.
         raise ImportError(

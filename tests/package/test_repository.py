@@ -141,6 +141,7 @@ def test_a_python_without_the_packages_is_named_when_the_extension_is_enabled(
 
     import blender_faceblur
 
+    monkeypatch.setattr(blender_faceblur, "__name__", "bl_ext.user_default.faceblur")
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name))
     with pytest.raises(ImportError, match=rf"no packages for Python {RUNNING} \(onnxruntime\)"):

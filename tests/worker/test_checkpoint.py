@@ -115,7 +115,7 @@ def test_a_stopped_analysis_resumes(tmp_path: Path) -> None:
     from tools.film import make_film
 
     film = tmp_path / "film.mp4"
-    make_film(film, width=320, height=180, frame_rate=Fraction(25), seconds=36)
+    make_film(film, width=320, height=180, frame_rate=Fraction(25), seconds=90)
     output, folder = tmp_path / "tracks.json", tmp_path / "kept"
     request = build_request(film, output, AnalysisOptions("fast", storage=folder, processes=2))
     job = run_job(request)

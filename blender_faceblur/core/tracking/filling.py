@@ -45,11 +45,11 @@ class FillingSettings:
     covers more where the face is only tracked. Origin not recorded."""
     most_growth_share: float = 0.2
     """The greatest such growth. Raising it covers more where the face is not detected for long. Origin not recorded."""
-    extrapolated_growth_share_per_s: float = 1.5
+    extrapolated_growth_share_per_s: float = 4.0
     """The same growth for extrapolated boxes, per second of distance to the track's end. Raising it covers more where a
-    face comes in or goes out faster than it was seen. Origin: a face that comes in at the edge of the demo film at
-    twice its later speed is covered to 90 % in its first frame, as it was before covers were made smaller."""
-    most_extrapolated_growth_share: float = 0.4
+    face comes in or goes out faster than it was seen. Origin: with the limit, so that a face which comes in at the
+    edge of the demo film at twice its later speed is covered to 90 % in its first frame."""
+    most_extrapolated_growth_share: float = 0.6
     """The greatest such growth. Raising it covers more around the ends of tracks. Origin: see
     `extrapolated_growth_share_per_s`."""
     slow_sizes: float = 0.08
@@ -125,8 +125,6 @@ def fill_trajectory(
     filled = fill_rolls(rolls, confidence, frame_rate)
     raw = fit_ellipses(grown, filled)
     certainty = _compute_certainty(boxes, confidence, _compute_distances(evidence == _DETECTED) / frame_rate)
-    # Where a face comes in or goes out, nobody has seen it: its speed may be another.
-    certainty[evidence == _EXTRAPOLATED] = 0
     if shows_face:
         # Only the face's own box is reduced to the face; what was added for motion and doubt stays.
         is_upside_down = bool(np.nansum(np.cos(rolls)) < 0)
