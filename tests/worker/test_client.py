@@ -108,7 +108,7 @@ def test_a_missing_interpreter_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_timer_never_blocks(tmp_path: Path) -> None:
-    messages = run_fake(tmp_path, "time.sleep(0.4)\nsys.exit('done')", wait_s=0.05)
+    messages = run_fake(tmp_path, "time.sleep(2.0)\nsys.exit('done')", wait_s=0.05)
     assert sum(isinstance(m, Waiting) for m in messages) >= 3
     assert isinstance(messages[-1], ErrorMessage)
 
