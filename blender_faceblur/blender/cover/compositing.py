@@ -21,8 +21,6 @@ from .effects import get_effect
 
 PICTURE_SPACE = "Face Blur Picture Space"
 INVERSE = "Face Blur Inverse"
-INVERSE_KIND = "inverse"
-"""First word of the mark of the group that inverts the mask; its version follows."""
 
 KNOWN_STRUCTURES: dict[str, frozenset[str]] = {
     "picture space": frozenset({"e4053870824933ec", "0dfd0cb0ce518736"}),
@@ -181,11 +179,11 @@ def get_sticker(name: str) -> bpy.types.Image | None:
 
 def ensure_inverse() -> bpy.types.NodeTree:
     """The group that inverts the mask, so that only the faces show. Input and output: Shown."""
-    tree = _find_intact(f"{INVERSE_KIND} 1")
+    tree = _find_intact(f"{nodes.Role.INVERSE} 1")
     if tree is not None:
         return tree
     tree = nodes.new_group(INVERSE)
-    tree[MARK] = f"{INVERSE_KIND} 1"
+    tree[MARK] = f"{nodes.Role.INVERSE} 1"
     build_inverse(tree)
     return tree
 

@@ -17,7 +17,7 @@ import bpy
 from ...core.cover.effects import EffectSettings
 from ..common.marks import MARK
 from . import nodes
-from .compositing import INVERSE_KIND, build_inverse, build_strip_group
+from .compositing import build_inverse, build_strip_group
 from .effects import EFFECTS, get_effect
 
 _NUMBERS = ("Columns", "Rows", "Color", "Unit")
@@ -57,7 +57,7 @@ def find_changed_group(
 def _choose_builder(tree: bpy.types.NodeTree) -> Callable[[bpy.types.NodeTree], None] | None:
     """What makes the nodes of a shared group anew; None for the group that aligns the mask, which has a signature."""
     name, _, number = str(tree.get(MARK, "")).partition(" ")
-    if name == INVERSE_KIND:
+    if nodes.get_role(tree) is nodes.Role.INVERSE:
         return build_inverse
     if any(effect.name == name for effect in EFFECTS):
         return lambda fresh: get_effect(name).build_group(fresh, int(number or 0))
