@@ -792,7 +792,7 @@ def play_review(story: Story) -> None:
     story.detect()
     state = hand.wait("the strip is covered", lambda s: not s["addon"]["active"] and _is_covered(s), 120)
     left = state["masks"][0]["left"]
-    hand.check(left > 2, f"the film has review items: {left}")
+    hand.check(left >= 2, f"the film has review items: {left}")
     x, y, width, height = story.get_region("PREVIEW", "PREVIEW")
     hand.move(x + 0.8 * width, y + 0.5 * height)
     frames = {hand.look()["frame"]}
