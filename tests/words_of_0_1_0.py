@@ -11,7 +11,7 @@ from __future__ import annotations
 from blender_faceblur.core.review.queue import ReviewEntry
 from blender_faceblur.core.types import ReviewItem, Suppression, TrackStatus
 from blender_faceblur.core.types import ReviewReason as Reason
-from blender_faceblur.core.verification.leaks import Finding, FindingReason
+from blender_faceblur.core.verification.findings import Finding, FindingReason
 from blender_faceblur.reporting.wording import Decided
 
 NOT_COVERED = "not covered"

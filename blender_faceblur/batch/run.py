@@ -18,7 +18,7 @@ from ..core.document.tracks_file import read_document, write_document
 from ..core.review.groups import count_left
 from ..core.tracking.objects import choose_classes, merge_objects
 from ..core.types import Ellipse, FaceBlurError, Sample, SourceInfo, TrackDocument, TrackKind, TrackStatus, Warn
-from ..core.verification.leaks import Verification
+from ..core.verification.findings import Verification
 from ..delivery.container import Container
 from ..delivery.picture import read_picture_record, verify_picture
 from ..delivery.record import parse_frames, read_film_record

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.types import FaceBlurError, Warn
-from ..core.verification.leaks import Verification, from_json
+from ..core.verification.findings import Verification, from_json
 from ..files.paths import get_unfinished_analyses_folder
 from ..files.workplace import Workplace, holds_work
 from ..worker.client import AnalysisOptions, VerifyOptions, build_request, build_verify_request, finish_job

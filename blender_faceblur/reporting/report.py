@@ -28,7 +28,7 @@ from ..core.document.editing import list_locked_frames
 from ..core.review.groups import list_review_groups
 from ..core.review.queue import choose_clearest
 from ..core.types import Evidence, FaceBlurError, Track, TrackDocument, TrackKind, TrackStatus
-from ..core.verification.leaks import Finding, FindingKind, Verification, to_content
+from ..core.verification.findings import Finding, FindingKind, Verification, to_content
 from ..files.paths import get_version, list_models
 from ..files.workplace import place_file
 from ..sources import open_source

@@ -11,7 +11,7 @@ from typing import Protocol
 from ..core.review.queue import Pile, ReviewEntry
 from ..core.types import ReviewItem, Suppression, SuppressionReason, TrackKind, TrackStatus, Verdict
 from ..core.types import ReviewReason as Reason
-from ..core.verification.leaks import Finding, FindingKind, FindingReason
+from ..core.verification.findings import Finding, FindingKind, FindingReason
 
 
 class Decided(Protocol):

@@ -154,7 +154,8 @@ def build_verify_request(
 ) -> VerifyRequest:
     """A request to compare a finished film with its source and its tracks document.
 
-    `run_job` runs it; the last message is a VerificationDone. `core.verification.leaks.from_json` reads its `output`.
+    `run_job` runs it; the last message is a VerificationDone, whose `output` `core.verification.findings.from_json`
+    reads.
     """
     return VerifyRequest(
         _to_ref(source),

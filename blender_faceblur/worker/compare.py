@@ -22,20 +22,10 @@ from ..core.detection.settings import DetectorUse
 from ..core.geometry import Array, compute_overlaps
 from ..core.review.queue import choose_clearest, list_review_entries
 from ..core.types import Box, Detection, Ellipse, FaceBlurError, Picture, TrackDocument
-from ..core.verification.leaks import (
-    ExpectedFace,
-    FilmDetection,
-    FindingReason,
-    LeakClassifier,
-    SyncChecker,
-    Visibility,
-    compute_block_px,
-    fit_matrix,
-    get_kept_reason,
-    is_on,
-    list_places,
-    measure_shown,
-)
+from ..core.verification.exposure import Visibility, compute_block_px, measure_shown
+from ..core.verification.findings import ExpectedFace, FindingReason, get_kept_reason, is_on, list_places
+from ..core.verification.leaks import FilmDetection, LeakClassifier
+from ..core.verification.sync import SyncChecker, fit_matrix
 from ..detectors.passes import MultiPassDetector
 from ..sources import FrameSource
 from .protocol import VerifyRequest

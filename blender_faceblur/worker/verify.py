@@ -18,7 +18,9 @@ from ..core.detection.settings import DetectorUse, get_preset
 from ..core.document.tracks_file import read_document
 from ..core.tracking.analysis import split_range
 from ..core.types import FaceBlurError, SourceInfo, TrackDocument
-from ..core.verification.leaks import LeakClassifier, SyncChecker, Verification, list_shown_on_purpose, to_json
+from ..core.verification.findings import Verification, list_shown_on_purpose, to_json
+from ..core.verification.leaks import LeakClassifier
+from ..core.verification.sync import SyncChecker
 from ..delivery.picture import verify_picture
 from ..delivery.traces import find_carried, find_picture_traces, find_traces
 from ..delivery.verify import Expected, read_sound, verify_film

@@ -23,7 +23,7 @@ from blender_faceblur.core.types import (
     TrackKind,
     TrackStatus,
 )
-from blender_faceblur.core.verification import leaks
+from blender_faceblur.core.verification import exposure, findings
 from blender_faceblur.reporting import report, wording
 from tests.words_of_0_1_0 import describe_finding_reason, describe_place, describe_reason, describe_status
 
@@ -67,7 +67,7 @@ def test_covered_tracks_have_the_same_frames_and_locks(document: TrackDocument) 
         == EXPECTED["tracks"]
     )
     assert {t.status for t in document.tracks} == {TrackStatus.COVERED}
-    assert leaks.compute_block_px(document, 6.0) == EXPECTED["block_px"]
+    assert exposure.compute_block_px(document, 6.0) == EXPECTED["block_px"]
 
 
 def test_each_uncovered_track_keeps_its_reason(document: TrackDocument) -> None:
@@ -143,13 +143,13 @@ def test_tracks_that_the_editor_shows_are_not_leaks(document: TrackDocument) -> 
         as_json(
             [
                 [f.kind, f.track, f.start, f.stop, f.frames, f.worst, f.box, f.share, describe_finding_reason(f)]
-                for f in leaks.list_shown_on_purpose(document)
+                for f in findings.list_shown_on_purpose(document)
             ]
         )
         == EXPECTED["kept"]
     )
     chosen = {p.track for p in review.list_review_entries(document) if p.verdict and not p.covered}
-    places = leaks.list_places(document, chosen.__contains__)
+    places = findings.list_places(document, chosen.__contains__)
     for frame, there in EXPECTED["kept_places"].items():
         assert [[p.track, p.kept is not None] for p in places[int(frame)]] == [
             [track, bool(kept)] for track, kept in there

@@ -38,7 +38,7 @@ from blender_faceblur.core.types import (
     TrackStatus,
     Verdict,
 )
-from blender_faceblur.core.verification.leaks import Finding, FindingKind, FindingReason, Verification
+from blender_faceblur.core.verification.findings import Finding, FindingKind, FindingReason, Verification
 from blender_faceblur.files.paths import get_version
 from blender_faceblur.reporting.progress import Outcome, Reporter
 from blender_faceblur.reporting.report import (

@@ -15,7 +15,7 @@ from blender_faceblur.batch.planning import plan_jobs
 from blender_faceblur.batch.run import run_batch
 from blender_faceblur.batch.settings import BatchSettings
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.core.verification.leaks import Verification
+from blender_faceblur.core.verification.findings import Verification
 from blender_faceblur.reporting.progress import Reporter
 from blender_faceblur.sources import SourceGuard
 from tests.core.test_batch import RATE, analyse, list_names, private_temp, render, run, write_picture

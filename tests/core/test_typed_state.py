@@ -22,7 +22,7 @@ import pytest
 
 import blender_faceblur
 from blender_faceblur.core import types
-from blender_faceblur.core.verification import leaks
+from blender_faceblur.core.verification import findings
 
 PACKAGE = Path(blender_faceblur.__file__).parent
 
@@ -54,8 +54,8 @@ VALUES = frozenset(
         types.SuppressionReason,
         types.ReviewReason,
         types.Verdict,
-        leaks.FindingKind,
-        leaks.FindingReason,
+        findings.FindingKind,
+        findings.FindingReason,
     )
     for value in enum
 )

@@ -27,19 +27,11 @@ from blender_faceblur.core.types import (
     TrackKind,
     TrackStatus,
 )
-from blender_faceblur.core.verification import leaks as verifying
-from blender_faceblur.core.verification.leaks import (
-    ExpectedFace,
-    FilmDetection,
-    Finding,
-    FindingKind,
-    FindingReason,
-    LeakClassifier,
-    SyncChecker,
-    Verification,
-    Visibility,
-    measure_shown,
-)
+from blender_faceblur.core.verification import findings
+from blender_faceblur.core.verification.exposure import Visibility, measure_shown
+from blender_faceblur.core.verification.findings import ExpectedFace, Finding, FindingKind, FindingReason, Verification
+from blender_faceblur.core.verification.leaks import FilmDetection, LeakClassifier
+from blender_faceblur.core.verification.sync import SyncChecker
 from blender_faceblur.reporting.wording import describe_finding_reason
 
 FACE = Ellipse(80.0, 60.0, 24.0, 30.0, 0.2)
@@ -191,25 +183,25 @@ def test_tracks_that_an_editor_shows_are_kept_and_suppressed_ones_are_not() -> N
             make_track("Poster", 0, 2, kind=TrackKind.NEVER, status=TrackStatus.EXEMPT),
         ],
     )
-    places = verifying.list_places(document)
+    places = findings.list_places(document)
     assert [place.kept for place in places[3]] == [None, FindingReason.DELETED]
     assert [place.kept for place in places[4]] == [FindingReason.SWITCHED_OFF, FindingReason.DELETED]
     assert {place.track for place in places[0]} == {"Face 01", "Poster"}
-    assert {place.track for place in verifying.list_places(document, {"Perhaps 01"}.__contains__)[0]} == {
+    assert {place.track for place in findings.list_places(document, {"Perhaps 01"}.__contains__)[0]} == {
         "Face 01",
         "Poster",
         "Perhaps 01",
     }
-    assert [(one.track, one.start, one.stop) for one in verifying.list_shown_on_purpose(document)] == [
+    assert [(one.track, one.start, one.stop) for one in findings.list_shown_on_purpose(document)] == [
         ("Poster", 0, 2),
         ("Face 02", 2, 5),
         ("Face 01", 4, 6),
         ("Face 03", 7, 9),
     ]
-    box = verifying.compute_bounding_box(FACE)
-    assert verifying.get_kept_reason(places[4], box) is FindingReason.SWITCHED_OFF
-    assert verifying.get_kept_reason(places[9], box) is None
-    assert [describe_finding_reason(one) for one in verifying.list_shown_on_purpose(document)] == [
+    box = findings.compute_bounding_box(FACE)
+    assert findings.get_kept_reason(places[4], box) is FindingReason.SWITCHED_OFF
+    assert findings.get_kept_reason(places[9], box) is None
+    assert [describe_finding_reason(one) for one in findings.list_shown_on_purpose(document)] == [
         "never blurred",
         "deleted by the editor",
         "switched off by the editor",
@@ -331,8 +323,8 @@ def make_verification() -> Verification:
 def test_a_verification_reads_back_the_same() -> None:
     verification = make_verification()
     assert not verification.passed
-    assert verifying.from_json(verifying.to_json(verification)) == verification
-    saved = json.loads(verifying.to_json(verification))
+    assert findings.from_json(findings.to_json(verification)) == verification
+    saved = json.loads(findings.to_json(verification))
     assert (saved["looked"], saved["weak"], saved["doubts"], saved["kept"]) == (17, 5, [], []), "as in earlier versions"
     for broken in (
         "",
@@ -340,7 +332,7 @@ def test_a_verification_reads_back_the_same() -> None:
         "{}",
         '{"schema":"faceblur-verification","version":2}',
         "[" * 9999,
-        verifying.to_json(verification).replace('"leaks": [', '"leaks": [3, '),
+        findings.to_json(verification).replace('"leaks": [', '"leaks": [3, '),
     ):
         with pytest.raises(FaceBlurError):
-            verifying.from_json(broken)
+            findings.from_json(broken)

@@ -20,14 +20,9 @@ from numpy.typing import NDArray
 from blender_faceblur.core.document.tracks_file import read_document, write_document
 from blender_faceblur.core.tracking import analysis
 from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Sample, Track, TrackDocument, TrackStatus
-from blender_faceblur.core.verification.leaks import (
-    ExpectedFace,
-    FilmDetection,
-    FindingReason,
-    Verification,
-    Visibility,
-    from_json,
-)
+from blender_faceblur.core.verification.exposure import Visibility
+from blender_faceblur.core.verification.findings import ExpectedFace, FindingReason, Verification, from_json
+from blender_faceblur.core.verification.leaks import FilmDetection
 from blender_faceblur.sources import open_source
 from blender_faceblur.worker.client import VerifyOptions, build_verify_request, run_job
 from blender_faceblur.worker.compare import FrameComparison, from_text, to_text

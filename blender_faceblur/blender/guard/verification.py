@@ -14,7 +14,7 @@ import numpy as np
 from ...core.cover.effects import EffectSettings
 from ...core.document.tracks_file import write_document
 from ...core.types import FaceBlurError, TrackDocument
-from ...core.verification.leaks import Finding, Verification, from_json
+from ...core.verification.findings import Finding, Verification, from_json
 from ...files.baked import recall_source
 from ...files.workplace import Workplace
 from ...sources import compute_fingerprint
