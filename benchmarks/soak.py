@@ -343,7 +343,8 @@ def work_on_project(scene: Any) -> list[str]:
     import bpy
 
     from blender_faceblur.blender.cover.strips import sync_mask_strips
-    from blender_faceblur.blender.guard.checks import black_out, check_animation, restore
+    from blender_faceblur.blender.guard.blackout import black_out, restore
+    from blender_faceblur.blender.guard.checks import check_animation
 
     with measure_step("Check"):
         faults = check_animation(scene)

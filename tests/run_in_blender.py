@@ -34,10 +34,10 @@ def run(packages: str, arguments: list[str]) -> int:
     # Hypothesis has a module that is built for one version of Python only.
     options = ["-q", "-ra", "-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
     code = int(pytest.main([*options, *(arguments or [str(ROOT / "tests" / "blender")])]))
-    from blender_faceblur.blender.guard import checks as guard
+    from blender_faceblur.blender.guard import handlers
 
     # Tests that render uncovered films make the guard end this Blender with its own code.
-    atexit.unregister(guard._leave_with_error)
+    atexit.unregister(handlers.leave_with_error)
     return code
 
 

@@ -92,7 +92,7 @@ def without_guard() -> Iterator[None]:
     import bpy
 
     handlers = bpy.app.handlers.render_init
-    guards = [handler for handler in handlers if handler.__module__.endswith(".guard.checks")]
+    guards = [handler for handler in handlers if handler.__module__.endswith(".guard.handlers")]
     for handler in guards:
         handlers.remove(handler)
     # The guard would hide everything that these tests compare.

@@ -10,6 +10,7 @@ import pytest
 from benchmarks import soak
 from blender_faceblur.blender.cover.issues import SpeedSources
 from blender_faceblur.blender.guard import checks as guard
+from blender_faceblur.blender.guard import node_groups
 
 
 def test_a_project_of_many_strips_is_covered_and_checked(tmp_path: Path) -> None:
@@ -25,7 +26,7 @@ def test_a_check_compares_no_strip_with_all_others(
 
     assert soak.build_long_project(9, tmp_path) == []
     calls = {"groups": 0, "sources": 0}
-    find, explain = SpeedSources.find, guard._explain_broken_nodes
+    find, explain = SpeedSources.find, node_groups.explain_broken_nodes
 
     def count_sources(scene: bpy.types.Scene) -> SpeedSources:
         calls["sources"] += 1
@@ -36,7 +37,7 @@ def test_a_check_compares_no_strip_with_all_others(
         return explain(group)
 
     monkeypatch.setattr(SpeedSources, "find", count_sources)
-    monkeypatch.setattr(guard, "_explain_broken_nodes", count_groups)
+    monkeypatch.setattr(node_groups, "explain_broken_nodes", count_groups)
     assert guard.check_scene(bpy.context.scene) == []
     # Each strip has a group of its own; the two inside are shared.
     assert calls == {"groups": 9 + 2, "sources": 1}

@@ -18,6 +18,7 @@ from blender_faceblur.blender.common.marks import (
 )
 from blender_faceblur.blender.cover import handlers as cover_handlers
 from blender_faceblur.blender.cover.covering import MUST_BE_COVERED, uncover
+from blender_faceblur.blender.guard import blackout, handlers
 from blender_faceblur.blender.guard import checks as guard
 from blender_faceblur.blender.rendering.project import build_project
 from blender_faceblur.blender.rendering.render import render_animation
@@ -39,9 +40,9 @@ def project(film: Path, tmp_path: Path) -> Iterator[tuple[Any, Any]]:
     own = shutil.copy(film, tmp_path / "film.mp4")
     scene = build_project(Path(own), disks.build_document(Path(own)), EFFECT)
     cover_handlers.register_handlers()
-    guard.register_handlers()
+    handlers.register_handlers()
     yield scene, disks.get_cover(scene)[0]
-    guard.unregister_handlers()
+    handlers.unregister_handlers()
     cover_handlers.unregister_handlers()
 
 
@@ -207,9 +208,9 @@ def test_a_cover_that_is_off_in_the_preview_is_reported(project: tuple[Any, Any]
         pytest.skip("from Blender 5.2 on")
     modifier.show_preview = False
     assert [(fault.shows, fault.in_preview) for fault in guard.check_scene(scene)] == [(False, True)]
-    assert guard.black_out(scene) == [] and strip.color_multiply == 1.0
-    assert guard.black_out(scene, of_preview=True) and strip.color_multiply == 0.0
-    guard.restore()
+    assert blackout.black_out(scene) == [] and strip.color_multiply == 1.0
+    assert blackout.black_out(scene, of_preview=True) and strip.color_multiply == 0.0
+    blackout.restore()
     assert guard.repair_strip(scene, strip, EFFECT) == [] and modifier.show_preview
 
 
@@ -284,7 +285,7 @@ def test_the_operators_check_repair_and_refuse_to_render(project: tuple[Any, Any
     from blender_faceblur.blender.common.jobs import JOB
 
     scene, strip = project
-    guard.unregister_handlers()
+    handlers.unregister_handlers()
     cover_handlers.unregister_handlers()
     blender_faceblur.register()
     try:
@@ -305,7 +306,7 @@ def test_the_operators_check_repair_and_refuse_to_render(project: tuple[Any, Any
     finally:
         blender_faceblur.unregister()
         cover_handlers.register_handlers()
-        guard.register_handlers()
+        handlers.register_handlers()
 
 
 @pytest.fixture
@@ -313,13 +314,13 @@ def extension(project: tuple[Any, Any]) -> Iterator[None]:
     """The whole extension, instead of the handlers of `project`."""
     import blender_faceblur
 
-    guard.unregister_handlers()
+    handlers.unregister_handlers()
     cover_handlers.unregister_handlers()
     blender_faceblur.register()
     yield
     blender_faceblur.unregister()
     cover_handlers.register_handlers()
-    guard.register_handlers()
+    handlers.register_handlers()
 
 
 def _add_undetected(scene: Any, tmp_path: Path) -> Any:

@@ -21,6 +21,7 @@ from blender_faceblur.blender.common.marks import BAKED, MARK, get_modifier
 from blender_faceblur.blender.cover import compositing, nodes
 from blender_faceblur.blender.cover.covering import EFFECT_MARK, MASK_MARK, MUST_BE_COVERED, UNCOVERED_ON_PURPOSE
 from blender_faceblur.blender.cover.effects import EFFECTS
+from blender_faceblur.blender.guard import blackout
 from blender_faceblur.blender.guard import checks as guard
 from blender_faceblur.blender.masks.document import get_document_text
 from blender_faceblur.blender.rendering.project import build_project
@@ -92,7 +93,7 @@ PROPERTIES = [
     ("group", MASK_MARK),
     ("effect", MARK),
     ("strip", BAKED),
-    ("strip", guard._BLACKED_OUT),
+    ("strip", blackout.BLACKED_OUT),
     ("strip", MUST_BE_COVERED),
     ("strip", UNCOVERED_ON_PURPOSE),
 ]
@@ -330,7 +331,7 @@ def test_a_linked_mask_ends_in_no_traceback(
 
 def test_disabling_the_extension_in_a_hostile_project_works(project: tuple[Any, Any]) -> None:
     _, strip = project
-    strip[guard._BLACKED_OUT] = "x"
+    strip[blackout.BLACKED_OUT] = "x"
     blender_faceblur.unregister()
     blender_faceblur.register()
-    assert guard._BLACKED_OUT not in strip
+    assert blackout.BLACKED_OUT not in strip

@@ -15,6 +15,7 @@ import pytest
 from blender_faceblur.blender.common.marks import MARK
 from blender_faceblur.blender.cover import handlers as alignment
 from blender_faceblur.blender.guard import checks as guard
+from blender_faceblur.blender.guard import handlers
 from blender_faceblur.blender.masks.faces import MaskFace, describe_origin
 from blender_faceblur.blender.masks.record import (
     DamagedRecordError,
@@ -192,9 +193,9 @@ def test_a_damaged_record_raises_an_error(damage: Callable[[Any], None], mask: A
 def damaged_project(film: Path) -> Iterator[tuple[Any, Any]]:
     scene = build_project(film, disks.build_document(film), EffectSettings("solid", disks.COVER))
     alignment.register_handlers()
-    guard.register_handlers()
+    handlers.register_handlers()
     yield scene, disks.get_cover(scene)
-    guard.unregister_handlers()
+    handlers.unregister_handlers()
     alignment.unregister_handlers()
 
 

@@ -23,6 +23,7 @@ from blender_faceblur.blender import registration
 from blender_faceblur.blender.bake.orders import plan
 from blender_faceblur.blender.cover.covering import read_effect
 from blender_faceblur.blender.cover.strips import get_mask
+from blender_faceblur.blender.guard import blackout
 from blender_faceblur.blender.guard import checks as guard
 from blender_faceblur.blender.masks import overlay_cache
 from blender_faceblur.blender.masks.changes import change_tracks
@@ -159,7 +160,7 @@ def test_the_tracks_file_is_the_same_document(expected: dict[str, Any]) -> None:
 
 
 def test_the_render_is_the_same(scene: Any, expected: dict[str, Any], tmp_path: Path) -> None:
-    assert guard.check_scene(scene) == [] and guard.black_out(scene) == []
+    assert guard.check_scene(scene) == [] and blackout.black_out(scene) == []
     for frame in RENDERED:
         covered = _find_covered(scene, frame, tmp_path)
         packed = np.frombuffer(zlib.decompress(base64.b64decode(expected["render"][str(frame)])), np.uint8)

@@ -8,17 +8,17 @@ import bpy
 
 def register() -> None:
     """Register this room, after the rooms that prepare a render, as the guard must not report what they fix."""
-    from . import checks
+    from . import handlers
 
     for item in _list_classes():
         bpy.utils.register_class(item)
-    checks.register_handlers()
+    handlers.register_handlers()
 
 
 def unregister() -> None:
-    from . import checks
+    from . import handlers
 
-    checks.unregister_handlers()
+    handlers.unregister_handlers()
     for item in reversed(_list_classes()):
         bpy.utils.unregister_class(item)
 

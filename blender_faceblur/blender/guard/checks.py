@@ -1,27 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find covers that would show faces before a render starts, and render the strips of such covers black.
-
-A handler cannot stop a render, as Blender only prints its exceptions. But what it sets on a strip applies to every
-frame that follows, whether the frame was previewed before or not: a strip multiplied by zero is black (measured in
-Blender 5.0.1 and 5.2.2).
-
-Render Still Preview and Render Sequence Preview in the preview's View menu call no render handlers. Instead, the guard
-looks for their operator among the window's modal operators, in every turn of the event loop and before every frame.
-"""
+"""Find covers that would show faces before a render starts."""
 
 from __future__ import annotations
 
-import atexit
-import math
-import os
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import bpy
-from bpy.app.handlers import persistent
 
 from ...core.cover.effects import EffectSettings
 from ...core.document.tracks_file import from_json
@@ -32,10 +18,8 @@ from ...reporting.progress import count
 from ...sources import compute_fingerprint
 from ..common.curves import list_curves
 from ..common.footage import KINDS, Footage, compute_shown, get_footage, get_shown_footage
-from ..common.jobs import JOB
 from ..common.marks import MARK, get_modifier
 from ..cover.baked import BakedRecord, explain_change, is_baked
-from ..cover.compositing import is_intact
 from ..cover.covering import (
     MUST_BE_COVERED,
     UNCOVERED_ON_PURPOSE,
@@ -47,51 +31,28 @@ from ..cover.covering import (
     put_cover,
     read_effect,
 )
-from ..cover.effects import EFFECTS
 from ..cover.issues import SpeedSources, list_cover_issues
-from ..cover.nodes import get_role
 from ..cover.strips import TIMES, get_mask, has_several_speeds, is_out_of_speed, sync_mask_strip
 from ..masks.document import load_document
 from ..masks.record import MaskRecord, get_picture_size, list_own_masks, list_unreliable_tracks
 from ..preferences.properties import get_preferences
 from ..review.queue import get_span
-
-_BLACKED_OUT = "faceblur_held"
-"""Custom property of a strip that is blacked out during a render: its former brightness, and the muted curves."""
-
-_REPORT_AFTER_S = 0.5
-
-
-@dataclass(slots=True)
-class _GuardState:
-    """The guard's state between its calls. It lasts as long as the process, except as the fields say."""
-
-    unreported: list[str] = field(default_factory=list)
-    """Problems of a black render that the window has not shown yet; cleared when it has."""
-    previewed: bool = False
-    """Whether a preview render is running; accessed only while `preview_lock` is held."""
-    preview_lock: threading.Lock = field(default_factory=threading.Lock)
-    identities: dict[Footage, tuple[tuple[tuple[int, int], ...], str]] = field(default_factory=dict)
-    """Sizes and modification times of a footage's files, and the fingerprint that they had then."""
-
-
-_GUARD = _GuardState()
-
-UNCOVERED = 3
-"""Exit code of a Blender without a window that rendered strips black because they would have shown faces."""
-
-_MEASURING = ("CompositorNodeImageInfo", "CompositorNodeImageCoordinates")
-"""The nodes that pass on nothing of a picture but its size and coordinates."""
+from .node_groups import explain_broken_group, explain_broken_part, has_unit, list_groups
 
 _UNDETECTED = (
     "Its faces were never detected. Detect them, or use Leave Uncovered if nothing in the strip has to be covered."
 )
 
-_BRIGHTEST = 20.0
-"""The largest value that Blender's interface allows for a strip's brightness."""
 
 _NEUTRAL = {"color_multiply": 1.0, "blend_alpha": 1.0, "use_flip_x": False, "use_flip_y": False}
+
+
 _NEUTRAL_TRANSFORM = {"offset_x": 0.0, "offset_y": 0.0, "scale_x": 1.0, "scale_y": 1.0, "rotation": 0.0}
+
+
+_IDENTITIES: dict[Footage, tuple[tuple[tuple[int, int], ...], str]] = {}
+"""Sizes and modification times of a footage's files, and the fingerprint that they had then. Lasts as long as the
+process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +170,9 @@ def _list_faults(  # noqa: C901
     if not getattr(modifier, "show_preview", True):
         add_fault("Its cover is not in the preview.", shows=False, in_preview=True)
     for name in ("mute", "enable"):
-        if _list_animation(scene, modifier.path_from_id(name)):
+        if list_animation(scene, modifier.path_from_id(name)):
             add_fault(f"Its cover's '{name}' is animated.", repair=False)
-    broken = _explain_broken_group(modifier.node_group, shared.groups)
+    broken = explain_broken_group(modifier.node_group, shared.groups)
     if broken:
         add_fault(broken)
     for text, repair in list_cover_issues(scene, strip, shared.get_sources(scene)):
@@ -331,7 +292,7 @@ def _check_mask(
         add_fault("Its Mask strip does not cover the same frames as the strip.")
     if list(_list_changes(scene, mask_strip)) or len(mask_strip.modifiers):
         add_fault("Its Mask strip was moved, scaled or modified.")
-    if not _has_unit(get_modifier(strip).node_group, mask):
+    if not has_unit(get_modifier(strip).node_group, mask):
         add_fault("Its node group puts the mask over the picture at the wrong size.")
     try:
         footage = get_footage(strip)
@@ -366,8 +327,8 @@ def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectS
             spline.use_fill = True
             spline.use_cyclic = spline.use_cyclic or not _is_drawn(record, layer)
     mask.update_tag()
-    for tree in _list_groups(modifier.node_group) if modifier is not None else ():
-        if _explain_broken_part(tree, {}):
+    for tree in list_groups(modifier.node_group) if modifier is not None else ():
+        if explain_broken_part(tree, {}):
             # The changed group stays in the file, and a new one is built.
             del tree[MARK]
             tree.name = f"{tree.name} (changed)"
@@ -384,60 +345,7 @@ def repair_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, effect: EffectS
     return check_strip(scene, strip)
 
 
-def black_out(scene: bpy.types.Scene, with_review: bool = False, of_preview: bool = False) -> list[CoverFault]:
-    """Make every strip that would show faces black, until `restore` is called; returns the faults that caused it.
-
-    `of_preview` is for a render of the preview. Strips in which faces were never detected are among them if the scene
-    asks for that. The function adds no data, so the thread of a render may call it.
-    """
-    found = check_scene(scene, with_review, with_undetected=_blacks_out_undetected(scene))
-    faults = [fault for fault in found if fault.shows or (of_preview and fault.in_preview)]
-    for name, owner in {(fault.strip, fault.scene) for fault in faults}:
-        own = bpy.data.scenes[owner]
-        _blacken(own, own.sequence_editor.strips_all[name])
-    return faults
-
-
-def _blacks_out_undetected(scene: bpy.types.Scene) -> bool:
-    """Whether strips are to be rendered black in which faces were never detected."""
-    settings = getattr(scene, "faceblur", None)
-    return settings is not None and bool(settings.black_out_undetected)
-
-
-def restore() -> None:
-    """Restore the brightness of the strips that were blacked out."""
-    for scene in bpy.data.scenes:
-        for strip in scene.sequence_editor.strips_all if scene.sequence_editor is not None else ():
-            if _BLACKED_OUT in strip:
-                brightness, *muted = _read_blacked_out(strip)
-                strip.color_multiply = brightness
-                for curve, was_muted in zip(_list_curves(scene, strip), muted, strict=False):
-                    curve.mute = bool(was_muted)
-                del strip[_BLACKED_OUT]
-
-
-def _read_blacked_out(strip: bpy.types.Strip) -> list[float]:
-    """What `_blacken` stored, or the strip's present brightness where a stranger's file holds something else."""
-    stored = strip[_BLACKED_OUT]
-    numbers = list(stored) if getattr(stored, "typecode", "") in ("f", "d") else []
-    return numbers if numbers and 0 <= numbers[0] <= _BRIGHTEST else [strip.color_multiply]
-
-
-def _blacken(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
-    curves = _list_curves(scene, strip)
-    if _BLACKED_OUT not in strip:
-        strip[_BLACKED_OUT] = [strip.color_multiply, *(float(curve.mute) for curve in curves)]
-    for curve in curves:
-        curve.mute = True
-    strip.color_multiply = 0.0
-
-
-def _list_curves(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[bpy.types.FCurve]:
-    """The curves and drivers that animate a strip's brightness."""
-    return _list_animation(scene, strip.path_from_id("color_multiply"))
-
-
-def _list_animation(scene: bpy.types.Scene, path: str) -> list[bpy.types.FCurve]:
+def list_animation(scene: bpy.types.Scene, path: str) -> list[bpy.types.FCurve]:
     drivers = scene.animation_data.drivers if scene.animation_data is not None else ()
     return [curve for _, curve in list_curves(scene, path)] + [d for d in drivers if d.data_path == path]
 
@@ -485,119 +393,11 @@ def _list_hidden(scene: bpy.types.Scene) -> set[str]:
     return found
 
 
-def _explain_broken_group(group: bpy.types.NodeTree, known: dict[str, str]) -> str:
-    """Why a cover's node group no longer covers the faces; empty if it does. For `known` see `_explain_broken_part`."""
-    if any(node.bl_idname == "CompositorNodeViewer" for node in group.nodes):
-        return "Its node group has a Viewer node, which replaces the covered picture in the preview."
-    trees = _list_groups(group)
-    if len(trees) < 2 or not any(get_role(tree) == "picture space" for tree in trees):
-        return "Its node group has lost the group that covers the faces."
-    return _explain_broken_part(group, known)
-
-
-def _explain_broken_part(group: bpy.types.NodeTree, known: dict[str, str]) -> str:
-    """Why a group, or a group inside it, does not do what it should; empty if it looks intact.
-
-    `known` has what earlier calls have found, by the names of the groups.
-    """
-    if group.name not in known:
-        # The strips' groups share most of the groups inside them, and a stranger's file may have a group in itself.
-        known[group.name] = ""
-        known[group.name] = _explain_broken_nodes(group) or next(
-            (text for text in (_explain_broken_part(inside, known) for inside in _list_groups(group)) if text), ""
-        )
-    return known[group.name]
-
-
-def _explain_broken_nodes(group: bpy.types.NodeTree) -> str:
-    nodes = _list_reached(group)
-    if any(node.mute for node in nodes):
-        return f"A node of the node group '{group.name}' is muted."
-    if any(node.bl_idname == "CompositorNodeGroup" and node.node_tree is None for node in nodes):
-        return f"The node group '{group.name}' has lost a group inside it."
-    if _passes_through(group):
-        return f"The node group '{group.name}' passes its input through unchanged."
-    if _hides_picture(group) and _depends_on_picture(group):
-        return f"The node group '{group.name}' shows the picture, and its effect should not."
-    if not is_intact(group):
-        return f"The node group '{group.name}', which puts the mask over the picture, was changed."
-    return ""
-
-
-def _passes_through(group: bpy.types.NodeTree) -> bool:
-    """Whether a group's output is one of its inputs unchanged, other than a colour."""
-    into = {link.to_socket: link.from_socket for link in group.links if link.is_valid and not link.is_muted}
-    ends = [node.inputs[0] for node in group.nodes if node.bl_idname == "NodeGroupOutput" and len(node.inputs)]
-    for end in ends:
-        source = into.get(end)
-        while source is not None and source.node.bl_idname == "NodeReroute":
-            source = into.get(source.node.inputs[0])
-        if source is not None and source.node.bl_idname == "NodeGroupInput" and source.name != "Color":
-            return True
-    return False
-
-
-def _hides_picture(group: bpy.types.NodeTree) -> bool:
-    """Whether a group is an effect in which nothing of the picture may remain."""
-    word = str(group.get(MARK, "")).split(" ")[0]
-    return any(effect.name == word and not effect.shows_picture for effect in EFFECTS)
-
-
-def _depends_on_picture(group: bpy.types.NodeTree) -> bool:
-    """Whether a group's output has anything of the picture other than its size and coordinates."""
-    into: dict[str, list[bpy.types.NodeLink]] = {}
-    for link in group.links:
-        if link.is_valid and not link.is_muted:
-            into.setdefault(link.to_node.name, []).append(link)
-    todo = [node.name for node in group.nodes if node.bl_idname == "NodeGroupOutput"]
-    reached = set(todo)
-    while todo:
-        for link in into.get(todo.pop(), ()):
-            source = link.from_node
-            if source.bl_idname == "NodeGroupInput" and link.from_socket.name == "Image":
-                return True
-            if source.name not in reached and source.bl_idname not in _MEASURING:
-                reached.add(source.name)
-                todo.append(source.name)
-    return False
-
-
-def _list_reached(group: bpy.types.NodeTree) -> list[bpy.types.Node]:
-    """The nodes that a group's output depends on, including the output node."""
-    links = [(link.to_node.name, link.from_node.name) for link in group.links if link.is_valid and not link.is_muted]
-    reached = {node.name for node in group.nodes if node.bl_idname == "NodeGroupOutput"}
-    todo = list(reached)
-    while todo:
-        here = todo.pop()
-        fresh = {source for target, source in links if target == here} - reached
-        reached |= fresh
-        todo += fresh
-    return [group.nodes[name] for name in reached]
-
-
-def _list_groups(group: bpy.types.NodeTree) -> list[bpy.types.NodeTree]:
-    """The groups that a group's output depends on."""
-    trees = [getattr(node, "node_tree", None) for node in _list_reached(group)]
-    return [tree for tree in trees if tree is not None]
-
-
-def _has_unit(group: bpy.types.NodeTree, mask: bpy.types.Mask) -> bool:
-    """Whether a strip's node group uses the unit of the mask's coordinates."""
-    record = MaskRecord.load(mask)
-    unit = record.unit_px / max(record.size)
-    places = [
-        node.inputs["Unit"]
-        for node in _list_reached(group)
-        if node.bl_idname == "CompositorNodeGroup" and "Unit" in node.inputs
-    ]
-    return all(not place.is_linked and math.isclose(place.default_value, unit, rel_tol=1e-5) for place in places)
-
-
 def _list_changes(scene: bpy.types.Scene, mask_strip: bpy.types.Strip) -> Iterator[tuple[str, float | bool]]:
     """The properties of a Mask strip that were changed and would move or weaken the cover, with their proper values."""
     for owner, neutral in ((mask_strip, _NEUTRAL), (mask_strip.transform, _NEUTRAL_TRANSFORM)):
         for name, value in neutral.items():
-            if getattr(owner, name) != value or _list_animation(scene, owner.path_from_id(name)):
+            if getattr(owner, name) != value or list_animation(scene, owner.path_from_id(name)):
                 yield name, value
 
 
@@ -611,9 +411,9 @@ def _identify(footage: Footage) -> str:
         )
     except OSError as error:
         raise FaceBlurError(f"{footage.name} cannot be read: {error.strerror}.") from error
-    known = _GUARD.identities.get(footage)
+    known = _IDENTITIES.get(footage)
     if known is None or known[0] != stamp:
-        known = _GUARD.identities[footage] = stamp, compute_fingerprint(footage.path, footage.files)
+        known = _IDENTITIES[footage] = stamp, compute_fingerprint(footage.path, footage.files)
     return known[1]
 
 
@@ -651,104 +451,7 @@ def _get_tracks(strip: bpy.types.Strip) -> bpy.types.Text | None:
     return None
 
 
-def register_handlers() -> None:
-    """Add the handlers. They must run after those that prepare a render, so as not to report what these fix."""
-    if not bpy.app.background:
-        bpy.app.timers.register(_report_blacked_out, first_interval=_REPORT_AFTER_S, persistent=True)
-        bpy.app.timers.register(_guard_preview, first_interval=0.0, persistent=True)
-        bpy.app.handlers.frame_change_pre.append(_guard_preview)
-    bpy.app.handlers.render_init.append(_guard_render)
-    for handlers in (bpy.app.handlers.render_complete, bpy.app.handlers.render_cancel, bpy.app.handlers.load_post):
-        handlers.append(_end_guard)
-
-
-def unregister_handlers() -> None:
-    for timer in (_report_blacked_out, _guard_preview):
-        if bpy.app.timers.is_registered(timer):
-            bpy.app.timers.unregister(timer)
-    if _guard_preview in bpy.app.handlers.frame_change_pre:
-        bpy.app.handlers.frame_change_pre.remove(_guard_preview)
-    bpy.app.handlers.render_init.remove(_guard_render)
-    for handlers in (bpy.app.handlers.render_complete, bpy.app.handlers.render_cancel, bpy.app.handlers.load_post):
-        handlers.remove(_end_guard)
-    restore()
-
-
 def asks_for_review() -> bool:
     """Whether the preferences forbid rendering while items have not been reviewed."""
     preferences = get_preferences()
     return preferences is not None and preferences.unreviewed == "refuse"
-
-
-@persistent
-def _guard_render(scene: bpy.types.Scene, _: object = None) -> None:
-    faults = black_out(scene, asks_for_review())
-    _note(faults)
-    if not faults:
-        return
-    # Blender as a Python module is part of another program, which decides on its own exit code.
-    if bpy.app.background and not getattr(bpy.app, "module", False):
-        atexit.unregister(_leave_with_error)
-        atexit.register(_leave_with_error)
-
-
-@persistent
-def _guard_preview(*_: object) -> float:
-    """Both a timer that is always due and a handler before each frame, which an animation calls in its job's thread."""
-    rendered = _is_preview_rendered()
-    # The lock makes the job wait while the window's thread is blacking out strips.
-    with _GUARD.preview_lock:
-        if rendered and not _GUARD.previewed:
-            shown = {window.workspace.sequencer_scene for window in bpy.context.window_manager.windows} - {None}
-            _GUARD.previewed = True
-            _note([fault for scene in shown for fault in black_out(scene, asks_for_review(), of_preview=True)])
-        elif _GUARD.previewed and not rendered:
-            _GUARD.previewed = False
-            restore()
-    return 0.0
-
-
-def _is_preview_rendered() -> bool:
-    for window in bpy.context.window_manager.windows:
-        for operator in window.modal_operators:
-            if operator.bl_idname == "RENDER_OT_opengl" and operator.properties.sequencer:
-                # The operator of an animation outlives its job until the next event, which may come much later.
-                return not operator.properties.animation or bpy.app.is_job_running("RENDER")
-    return False
-
-
-def _note(faults: list[CoverFault]) -> None:
-    """Print which strips are rendered black, and keep it for the window."""
-    if not faults:
-        return
-    JOB.problems = [f"Rendered black: '{fault.strip}'. {fault.text}" for fault in faults]
-    _GUARD.unreported = list(JOB.problems)
-    for problem in JOB.problems:
-        print(f"Face Blur: {problem}", file=sys.stderr)
-
-
-def _report_blacked_out() -> float:
-    """Timer: show in the window what was rendered black, after the render, as its thread must not open a menu."""
-    if _GUARD.unreported and not bpy.app.is_job_running("RENDER"):
-        texts, manager = _GUARD.unreported, bpy.context.window_manager
-        _GUARD.unreported = []
-
-        def draw(menu: bpy.types.Menu, _: bpy.types.Context) -> None:
-            for text in texts:
-                menu.layout.label(text=text)
-
-        with bpy.context.temp_override(window=manager.windows[0]):
-            manager.popup_menu(draw, title="Face Blur", icon="ERROR")
-    return _REPORT_AFTER_S
-
-
-@persistent
-def _end_guard(*_: object) -> None:
-    restore()
-
-
-def _leave_with_error() -> None:
-    # At this point Python has no other way to change Blender's exit code.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(UNCOVERED)

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Guard each render: strips whose covers would show faces are black while it runs, and the window says why.
+
+Render Still Preview and Render Sequence Preview in the preview's View menu call no render handlers. Instead, the guard
+looks for their operator among the window's modal operators, in every turn of the event loop and before every frame.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+from dataclasses import dataclass, field
+
+import bpy
+from bpy.app.handlers import persistent
+
+from ..common.jobs import JOB
+from .blackout import black_out, restore
+from .checks import CoverFault, asks_for_review
+
+_REPORT_AFTER_S = 0.5
+
+
+@dataclass(slots=True)
+class _GuardState:
+    """The guard's state between its calls. It lasts as long as the process, except as the fields say."""
+
+    unreported: list[str] = field(default_factory=list)
+    """Problems of a black render that the window has not shown yet; cleared when it has."""
+    previewed: bool = False
+    """Whether a preview render is running; accessed only while `preview_lock` is held."""
+    preview_lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+_GUARD = _GuardState()
+
+
+UNCOVERED = 3
+"""Exit code of a Blender without a window that rendered strips black because they would have shown faces."""
+
+
+def register_handlers() -> None:
+    """Add the handlers. They must run after those that prepare a render, so as not to report what these fix."""
+    if not bpy.app.background:
+        bpy.app.timers.register(_report_blacked_out, first_interval=_REPORT_AFTER_S, persistent=True)
+        bpy.app.timers.register(_guard_preview, first_interval=0.0, persistent=True)
+        bpy.app.handlers.frame_change_pre.append(_guard_preview)
+    bpy.app.handlers.render_init.append(_guard_render)
+    for handlers in (bpy.app.handlers.render_complete, bpy.app.handlers.render_cancel, bpy.app.handlers.load_post):
+        handlers.append(_end_guard)
+
+
+def unregister_handlers() -> None:
+    for timer in (_report_blacked_out, _guard_preview):
+        if bpy.app.timers.is_registered(timer):
+            bpy.app.timers.unregister(timer)
+    if _guard_preview in bpy.app.handlers.frame_change_pre:
+        bpy.app.handlers.frame_change_pre.remove(_guard_preview)
+    bpy.app.handlers.render_init.remove(_guard_render)
+    for handlers in (bpy.app.handlers.render_complete, bpy.app.handlers.render_cancel, bpy.app.handlers.load_post):
+        handlers.remove(_end_guard)
+    restore()
+
+
+@persistent
+def _guard_render(scene: bpy.types.Scene, _: object = None) -> None:
+    faults = black_out(scene, asks_for_review())
+    _note(faults)
+    if not faults:
+        return
+    # Blender as a Python module is part of another program, which decides on its own exit code.
+    if bpy.app.background and not getattr(bpy.app, "module", False):
+        atexit.unregister(leave_with_error)
+        atexit.register(leave_with_error)
+
+
+@persistent
+def _guard_preview(*_: object) -> float:
+    """Both a timer that is always due and a handler before each frame, which an animation calls in its job's thread."""
+    rendered = _is_preview_rendered()
+    # The lock makes the job wait while the window's thread is blacking out strips.
+    with _GUARD.preview_lock:
+        if rendered and not _GUARD.previewed:
+            shown = {window.workspace.sequencer_scene for window in bpy.context.window_manager.windows} - {None}
+            _GUARD.previewed = True
+            _note([fault for scene in shown for fault in black_out(scene, asks_for_review(), of_preview=True)])
+        elif _GUARD.previewed and not rendered:
+            _GUARD.previewed = False
+            restore()
+    return 0.0
+
+
+def _is_preview_rendered() -> bool:
+    for window in bpy.context.window_manager.windows:
+        for operator in window.modal_operators:
+            if operator.bl_idname == "RENDER_OT_opengl" and operator.properties.sequencer:
+                # The operator of an animation outlives its job until the next event, which may come much later.
+                return not operator.properties.animation or bpy.app.is_job_running("RENDER")
+    return False
+
+
+def _note(faults: list[CoverFault]) -> None:
+    """Print which strips are rendered black, and keep it for the window."""
+    if not faults:
+        return
+    JOB.problems = [f"Rendered black: '{fault.strip}'. {fault.text}" for fault in faults]
+    _GUARD.unreported = list(JOB.problems)
+    for problem in JOB.problems:
+        print(f"Face Blur: {problem}", file=sys.stderr)
+
+
+def _report_blacked_out() -> float:
+    """Timer: show in the window what was rendered black, after the render, as its thread must not open a menu."""
+    if _GUARD.unreported and not bpy.app.is_job_running("RENDER"):
+        texts, manager = _GUARD.unreported, bpy.context.window_manager
+        _GUARD.unreported = []
+
+        def draw(menu: bpy.types.Menu, _: bpy.types.Context) -> None:
+            for text in texts:
+                menu.layout.label(text=text)
+
+        with bpy.context.temp_override(window=manager.windows[0]):
+            manager.popup_menu(draw, title="Face Blur", icon="ERROR")
+    return _REPORT_AFTER_S
+
+
+@persistent
+def _end_guard(*_: object) -> None:
+    restore()
+
+
+def leave_with_error() -> None:
+    # At this point Python has no other way to change Blender's exit code.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(UNCOVERED)

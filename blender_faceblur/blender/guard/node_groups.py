@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a cover's node group still does what it should."""
+
+from __future__ import annotations
+
+import math
+
+import bpy
+
+from ..common.marks import MARK
+from ..cover.compositing import is_intact
+from ..cover.effects import EFFECTS
+from ..cover.nodes import get_role
+from ..masks.record import MaskRecord
+
+_MEASURING = ("CompositorNodeImageInfo", "CompositorNodeImageCoordinates")
+"""The nodes that pass on nothing of a picture but its size and coordinates."""
+
+
+def explain_broken_group(group: bpy.types.NodeTree, known: dict[str, str]) -> str:
+    """Why a cover's node group no longer covers the faces; empty if it does. For `known` see `explain_broken_part`."""
+    if any(node.bl_idname == "CompositorNodeViewer" for node in group.nodes):
+        return "Its node group has a Viewer node, which replaces the covered picture in the preview."
+    trees = list_groups(group)
+    if len(trees) < 2 or not any(get_role(tree) == "picture space" for tree in trees):
+        return "Its node group has lost the group that covers the faces."
+    return explain_broken_part(group, known)
+
+
+def explain_broken_part(group: bpy.types.NodeTree, known: dict[str, str]) -> str:
+    """Why a group, or a group inside it, does not do what it should; empty if it looks intact.
+
+    `known` has what earlier calls have found, by the names of the groups.
+    """
+    if group.name not in known:
+        # The strips' groups share most of the groups inside them, and a stranger's file may have a group in itself.
+        known[group.name] = ""
+        known[group.name] = explain_broken_nodes(group) or next(
+            (text for text in (explain_broken_part(inside, known) for inside in list_groups(group)) if text), ""
+        )
+    return known[group.name]
+
+
+def explain_broken_nodes(group: bpy.types.NodeTree) -> str:
+    nodes = _list_reached(group)
+    if any(node.mute for node in nodes):
+        return f"A node of the node group '{group.name}' is muted."
+    if any(node.bl_idname == "CompositorNodeGroup" and node.node_tree is None for node in nodes):
+        return f"The node group '{group.name}' has lost a group inside it."
+    if _passes_through(group):
+        return f"The node group '{group.name}' passes its input through unchanged."
+    if _hides_picture(group) and _depends_on_picture(group):
+        return f"The node group '{group.name}' shows the picture, and its effect should not."
+    if not is_intact(group):
+        return f"The node group '{group.name}', which puts the mask over the picture, was changed."
+    return ""
+
+
+def _passes_through(group: bpy.types.NodeTree) -> bool:
+    """Whether a group's output is one of its inputs unchanged, other than a colour."""
+    into = {link.to_socket: link.from_socket for link in group.links if link.is_valid and not link.is_muted}
+    ends = [node.inputs[0] for node in group.nodes if node.bl_idname == "NodeGroupOutput" and len(node.inputs)]
+    for end in ends:
+        source = into.get(end)
+        while source is not None and source.node.bl_idname == "NodeReroute":
+            source = into.get(source.node.inputs[0])
+        if source is not None and source.node.bl_idname == "NodeGroupInput" and source.name != "Color":
+            return True
+    return False
+
+
+def _hides_picture(group: bpy.types.NodeTree) -> bool:
+    """Whether a group is an effect in which nothing of the picture may remain."""
+    word = str(group.get(MARK, "")).split(" ")[0]
+    return any(effect.name == word and not effect.shows_picture for effect in EFFECTS)
+
+
+def _depends_on_picture(group: bpy.types.NodeTree) -> bool:
+    """Whether a group's output has anything of the picture other than its size and coordinates."""
+    into: dict[str, list[bpy.types.NodeLink]] = {}
+    for link in group.links:
+        if link.is_valid and not link.is_muted:
+            into.setdefault(link.to_node.name, []).append(link)
+    todo = [node.name for node in group.nodes if node.bl_idname == "NodeGroupOutput"]
+    reached = set(todo)
+    while todo:
+        for link in into.get(todo.pop(), ()):
+            source = link.from_node
+            if source.bl_idname == "NodeGroupInput" and link.from_socket.name == "Image":
+                return True
+            if source.name not in reached and source.bl_idname not in _MEASURING:
+                reached.add(source.name)
+                todo.append(source.name)
+    return False
+
+
+def _list_reached(group: bpy.types.NodeTree) -> list[bpy.types.Node]:
+    """The nodes that a group's output depends on, including the output node."""
+    links = [(link.to_node.name, link.from_node.name) for link in group.links if link.is_valid and not link.is_muted]
+    reached = {node.name for node in group.nodes if node.bl_idname == "NodeGroupOutput"}
+    todo = list(reached)
+    while todo:
+        here = todo.pop()
+        fresh = {source for target, source in links if target == here} - reached
+        reached |= fresh
+        todo += fresh
+    return [group.nodes[name] for name in reached]
+
+
+def list_groups(group: bpy.types.NodeTree) -> list[bpy.types.NodeTree]:
+    """The groups that a group's output depends on."""
+    trees = [getattr(node, "node_tree", None) for node in _list_reached(group)]
+    return [tree for tree in trees if tree is not None]
+
+
+def has_unit(group: bpy.types.NodeTree, mask: bpy.types.Mask) -> bool:
+    """Whether a strip's node group uses the unit of the mask's coordinates."""
+    record = MaskRecord.load(mask)
+    unit = record.unit_px / max(record.size)
+    places = [
+        node.inputs["Unit"]
+        for node in _list_reached(group)
+        if node.bl_idname == "CompositorNodeGroup" and "Unit" in node.inputs
+    ]
+    return all(not place.is_linked and math.isclose(place.default_value, unit, rel_tol=1e-5) for place in places)
