@@ -8,16 +8,18 @@ import bpy
 
 def register() -> None:
     """Register this room's classes and handlers with Blender, before the rooms whose panels are in its panel."""
-    from . import handlers
+    from . import fast_playback, handlers
 
     for item in _list_classes():
         bpy.utils.register_class(item)
     handlers.register_handlers()
+    fast_playback.register_handlers()
 
 
 def unregister() -> None:
-    from . import handlers
+    from . import fast_playback, handlers
 
+    fast_playback.unregister_handlers()
     handlers.unregister_handlers()
     for item in reversed(_list_classes()):
         bpy.utils.unregister_class(item)

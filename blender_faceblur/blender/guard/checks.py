@@ -31,6 +31,7 @@ from ..cover.covering import (
     put_cover,
     read_effect,
 )
+from ..cover.fast_playback import is_drawn
 from ..cover.issues import SpeedSources, list_cover_issues
 from ..cover.strips import TIMES, get_mask, has_several_speeds, is_out_of_speed, sync_mask_strip
 from ..masks.document import load_document
@@ -167,7 +168,7 @@ def _list_faults(  # noqa: C901
         return faults
     if modifier.mute or not modifier.enable:
         add_fault("Its cover is switched off.")
-    if not getattr(modifier, "show_preview", True):
+    if not getattr(modifier, "show_preview", True) and not is_drawn(strip):
         add_fault("Its cover is not in the preview.", shows=False, in_preview=True)
     for name in ("mute", "enable"):
         if list_animation(scene, modifier.path_from_id(name)):

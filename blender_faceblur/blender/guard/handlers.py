@@ -17,6 +17,7 @@ import bpy
 from bpy.app.handlers import persistent
 
 from ..common.jobs import JOB
+from ..cover.fast_playback import end as end_fast_playback
 from .blackout import black_out, restore
 from .checks import CoverFault, asks_for_review
 
@@ -85,6 +86,7 @@ def _guard_preview(*_: object) -> float:
         if rendered and not _GUARD.previewed:
             shown = {window.workspace.sequencer_scene for window in bpy.context.window_manager.windows} - {None}
             _GUARD.previewed = True
+            end_fast_playback()
             _note([fault for scene in shown for fault in black_out(scene, asks_for_review(), of_preview=True)])
         elif _GUARD.previewed and not rendered:
             _GUARD.previewed = False

@@ -30,4 +30,4 @@ def unregister() -> None:
 def _list_classes() -> tuple[type, ...]:
     from . import operators, panels
 
-    return (operators.FACEBLUR_OT_see_behind, panels.FACEBLUR_PT_overlays)
+    return (operators.FACEBLUR_OT_see_behind, operators.FACEBLUR_OT_fast_playback, panels.FACEBLUR_PT_overlays)

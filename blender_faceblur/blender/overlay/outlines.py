@@ -23,6 +23,7 @@ from ..common.footage import KINDS, compute_source_frame
 from ..common.marks import BAKED, get_modifier
 from ..common.selection import get_active_footage
 from ..cover.covering import MUST_BE_COVERED, find_lost_mask, has_foreign_mask
+from ..cover.fast_playback import is_drawn, is_playing_fast
 from ..cover.projection import (
     Projection,
     RegionProjection,
@@ -36,6 +37,7 @@ from ..masks.overlay_cache import CachedMask, compute_code, get_cached, get_unit
 from ..masks.record import LayerRecord, MaskRecord, list_own_masks
 from ..people.cache import get_outline_colors
 from ..preferences.properties import get_colors
+from .fast_covers import draw_fast_covers
 from .see_through import BarePicture, draw_bare_pictures, get_bare_picture, is_see_through, make_fans
 
 OUTLINE_POINTS = 48
@@ -120,7 +122,7 @@ _WIDTHS = _TextWidths()
 
 def add_overlay() -> None:
     # The pictures behind the covers are drawn below Blender's gizmos.
-    for function, stage in ((draw, "POST_PIXEL"), (draw_see_through, "POST_VIEW")):
+    for function, stage in ((draw, "POST_PIXEL"), (draw_below_gizmos, "POST_VIEW")):
         _HANDLERS.add(function, stage)
 
 
@@ -131,20 +133,33 @@ def remove_overlay() -> None:
 def draw() -> None:
     """Draw handler, called by Blender for each preview."""
     context = bpy.context
-    scene = _get_shown_scene(context)
-    if scene is None:
-        return
-    drawing, unit = compose(context, scene, context.region, context.space_data.display_channel), get_unit(context)
+    scene, unit = _get_shown_scene(context), get_unit(context)
+    drawing = Drawing()
+    if scene is not None:
+        drawing = compose(context, scene, context.region, context.space_data.display_channel)
+    if is_playing_fast():
+        # What is not the real cover is marked, whatever overlays are switched off.
+        place = context.region.width / 2, 10 * unit
+        drawing.words.insert(0, ("Fast playback: plain shapes stand for the covers", place, get_colors()["detected"]))
     _put_lines(drawing, unit)
     _put_dots(drawing)
     _put_words(drawing, (context.region.width, context.region.height), unit)
 
 
-def draw_see_through() -> None:
+def draw_below_gizmos() -> None:
     """Draw handler, called by Blender for each preview before its gizmos."""
+    _draw_fast_covers()
     scene = _get_shown_scene(bpy.context) if is_see_through() else None
     if scene is not None:
         draw_bare_pictures(compose_bare_pictures(scene, bpy.context.space_data.display_channel))
+
+
+def _draw_fast_covers() -> None:
+    """Draw what stands for the covers during fast playback, whatever overlays are switched off."""
+    scene = get_sequencer_scene(bpy.context) if is_playing_fast() else None
+    if scene is not None and not is_see_through():
+        strips = list_shown(scene, bpy.context.space_data.display_channel)
+        draw_fast_covers(scene, [(strip, _get_frame(scene, strip, get_mask(strip))) for strip in strips])
 
 
 def _get_shown_scene(context: bpy.types.Context) -> bpy.types.Scene | None:
@@ -324,7 +339,7 @@ def explain_fault(strip: bpy.types.Strip) -> str:
         return "its cover is gone, faces show" if strip.get(MUST_BE_COVERED) else "not analysed, faces would show"
     if modifier.mute or not modifier.enable:
         return "its cover is switched off, faces show"
-    if not getattr(modifier, "show_preview", True):
+    if not getattr(modifier, "show_preview", True) and not is_drawn(strip):
         return "its cover is switched off in the preview"
     if has_foreign_mask(strip):
         return "its mask is gone, faces show"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import bpy
 
 from ..common.context import get_sequencer_scene
+from ..cover.fast_playback import is_available, is_fast_playback_wanted
 from .see_through import SEE_THROUGH
 
 
@@ -23,4 +24,6 @@ class FACEBLUR_PT_overlays(bpy.types.Panel):
         column.active = context.space_data.show_overlays
         column.prop(scene.faceblur, "show_overlay")
         column.prop(scene.faceblur, "show_coverage")
+        if is_available():
+            column.operator("faceblur.fast_playback", depress=is_fast_playback_wanted())
         column.operator("faceblur.see_behind", depress=SEE_THROUGH.on)
