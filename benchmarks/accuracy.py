@@ -31,6 +31,7 @@ from .annotations import Truth, compute_digest, list_dense, read_others, read_sp
 from .covers import DEFACE, DefaceCover, ProgramCover, TracksCover, make_cover
 from .degraded import VERSIONS, write_version
 from .labelled_tracks import LabelledClip, PhantomCount, count_phantoms, read_labels
+from .needless import NeedlessArea, attribute_area
 from .pictures import save_misses, save_worst_excess
 from .scoring import HEADINGS, Score, score_cover
 from .synthetic import FILMS, write_synthetic
@@ -64,6 +65,9 @@ class Table:
     phantoms: dict[tuple[str, str], PhantomCount] = field(default_factory=dict)
     """Tracks that show no face, by program and by the clips' use: for the fit of weights, or to prove them."""
 
+    needless: dict[tuple[str, str], NeedlessArea] = field(default_factory=dict)
+    """Where the area that is covered elsewhere comes from, by group and program."""
+
     def add_phantoms(self, program: str, labels: LabelledClip, count: PhantomCount) -> None:
         self.phantoms.setdefault((program, "test" if labels.proves else "fit"), PhantomCount()).add(count)
 
@@ -95,6 +99,10 @@ class Table:
             rows += [(label, program, *self.compute_total(group, program).columns()) for program in programs]
             print(f"\n{group}")
             _print_rows(rows)
+            for program in programs:
+                needless = self.needless.get((group, program), NeedlessArea())
+                for line in needless.list_lines():
+                    print(f"covered elsewhere, {program}, {line}")
         for (program, use), count in self.phantoms.items():
             print(f"\nclips with labelled tracks ({use}), {program}: {count.describe()}")
 
@@ -191,13 +199,16 @@ def measure(options: argparse.Namespace, table: Table) -> list[str]:
                 except FaceBlurError as error:
                     print(f"{case.name}: {program} is not measured: {error}", file=sys.stderr)
                     continue
+                labelled = labels.get(compute_digest(case.clip))
                 if isinstance(cover, TracksCover):
                     weights.update(dict.fromkeys(f"{use.name} {use.sha256[:16]}" for use in cover.document.models))
-                    labelled = labels.get(compute_digest(case.clip))
                     if labelled is not None:
                         count = count_phantoms(cover.document, labelled)
                         table.add_phantoms(program, labelled, count)
                         print(f"{case.name}, {program}: {count.describe()}", flush=True)
+                    for group, truth in case.truths if case.counted else ():
+                        needless = table.needless.setdefault((group, program), NeedlessArea())
+                        needless.add(attribute_area(cover, truth, labelled))
                 _score(case, program, cover, options, table)
                 by_number = cover.count_by_number() if isinstance(cover, DefaceCover) else None
                 if by_number is not None:

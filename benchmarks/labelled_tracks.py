@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from blender_faceblur.core.geometry import compute_overlaps
-from blender_faceblur.core.types import Box, FaceBlurError, TrackDocument
+from blender_faceblur.core.types import Box, FaceBlurError, Track, TrackDocument
 
 from .annotations import DENSE, to_box
 
@@ -94,6 +94,19 @@ def find_label(boxes: Mapping[int, Box], tracks: tuple[LabelledTrack, ...]) -> S
     return best
 
 
+def list_boxes(track: Track) -> dict[int, Box]:
+    """The boxes around a track's ellipses, as if they were upright, by frame."""
+    return {
+        s.source_frame: (
+            s.ellipse.cx - s.ellipse.rx,
+            s.ellipse.cy - s.ellipse.ry,
+            s.ellipse.cx + s.ellipse.rx,
+            s.ellipse.cy + s.ellipse.ry,
+        )
+        for s in track.samples
+    }
+
+
 @dataclass(slots=True)
 class PhantomCount:
     """Covered tracks of clips that certainly show no face, and how much of the pictures they cover.
@@ -133,11 +146,7 @@ def count_phantoms(document: TrackDocument, labels: LabelledClip) -> PhantomCoun
         pictures=float(source.width * source.height * source.frame_count),
     )
     for track in document.tracks:
-        boxes: dict[int, Box] = {}
-        for sample in track.samples:
-            e = sample.ellipse
-            boxes[sample.source_frame] = (e.cx - e.rx, e.cy - e.ry, e.cx + e.rx, e.cy + e.ry)
-        shows = find_label(boxes, labels.tracks)
+        shows = find_label(list_boxes(track), labels.tracks)
         found.unlabelled += shows is None
         if shows is not None and shows.is_phantom:
             found.phantoms += 1

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.annotations import CLEAR, TrueFace, Truth
+from benchmarks.covers import TracksCover
 from benchmarks.labelled_tracks import (
     TRACKS,
     LabelledClip,
@@ -20,8 +23,20 @@ from benchmarks.labelled_tracks import (
     find_label,
     read_labels,
 )
+from benchmarks.needless import FACE as FACES
+from benchmarks.needless import NO_FACE, NO_LABEL, NeedlessArea, attribute_area
 from benchmarks.opinion import fit_weights
-from blender_faceblur.core.types import Box, Ellipse, Evidence, FaceBlurError, Sample, SourceInfo, Track, TrackDocument
+from blender_faceblur.core.types import (
+    Box,
+    Ellipse,
+    Evidence,
+    FaceBlurError,
+    Sample,
+    Shot,
+    SourceInfo,
+    Track,
+    TrackDocument,
+)
 
 FACE: Box = (100, 100, 150, 160)
 HAND: Box = (400, 100, 450, 160)
@@ -62,6 +77,27 @@ def test_phantoms_and_their_area_are_counted() -> None:
     total.add(count)
     total.add(count)
     assert total.phantoms == 2 and "2 tracks show no face, 30.00 a minute, on 0.471 %" in total.describe()
+
+
+def test_needless_area_is_attributed_to_tracks_and_their_evidence() -> None:
+    source = SourceInfo("film.mp4", "movie", 1000, 500, 20, Fraction(25), "0" * 64)
+    face, hand = make_track(FACE, range(20)), make_track(HAND, range(20))
+    hand.samples[10:] = [replace(sample, evidence=Evidence.FLOW) for sample in hand.samples[10:]]
+    for track, name in ((face, "Face 01"), (hand, "Face 02")):
+        track.name = name
+    cover = TracksCover(TrackDocument(source, "balanced", 1.0, [], [Shot(0, 20)], [face, hand], []), 1.0)
+    truth = Truth("film", {frame: [TrueFace(CLEAR, Ellipse.inscribed(FACE))] for frame in (5, 15)})
+    found = attribute_area(cover, truth, LabelledClip("film.mp4", True, LABELS))
+    hand_area = np.pi * 25 * 30
+    assert found.area == 2 * 1000 * 500 and not found.pixels[FACES, Evidence.DETECTED]
+    for evidence in (Evidence.DETECTED, Evidence.FLOW):
+        assert found.pixels[NO_FACE, evidence] == pytest.approx(hand_area, rel=0.2)
+    unlabelled, total = attribute_area(cover, truth, None), NeedlessArea()
+    assert unlabelled.pixels[NO_LABEL, Evidence.FLOW] == found.pixels[NO_FACE, Evidence.FLOW]
+    total.add(found)
+    total.add(unlabelled)
+    assert total.area == 2 * found.area
+    assert [line.partition(":")[0] for line in total.list_lines()] == [NO_FACE, NO_LABEL, FACES]
 
 
 def test_damaged_labels_are_an_error(tmp_path: Path) -> None:
