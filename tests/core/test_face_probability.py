@@ -54,6 +54,48 @@ def test_a_doubtful_track_stays_covered_and_is_listed_once() -> None:
     assert reasons.count(ReviewReason.UNLIKELY_FACE) == 1 and ReviewReason.SINGLE_DETECTOR not in reasons
 
 
+def link_contradicted(side: float, agreed: int = 0, scored: int = 8, usual: float = 0.35) -> LinkedTracks:
+    """A square that looks like a face in one frame, with certainty, and in no other."""
+    table = ObservationTable([Segment(0, COUNT)])
+    for frame in range(COUNT):
+        score = (0.9 if frame == 0 else 0.1) if frame % 5 == 0 and frame < 5 * scored else math.nan
+        votes = 2 if frame < agreed else 1
+        box = np.array([300.0, 200.0, 300.0 + side, 200.0 + side])
+        one = Observation(0, box, 0.9 if frame == 0 else usual, 0.0, votes, b"", score)
+        table.add(0, FrameRecord(frame, False, False, [one]))
+    return link_tracks(table, COUNT, SIZE, RATE, 0.5, cover_uncertain=False, has_several_detectors=True)
+
+
+def test_one_look_at_a_face_does_not_save_a_large_track_that_all_contradict_for_long() -> None:
+    (track,) = link_contradicted(200).uncovered
+    assert track.suppression is not None and track.suppression.reason is SuppressionReason.UNLIKELY_FACE
+
+
+def test_small_brief_agreed_and_confident_tracks_are_not_contradicted() -> None:
+    for linked in (
+        link_contradicted(80),
+        link_contradicted(200, scored=4),
+        link_contradicted(200, agreed=6),
+        link_contradicted(200, usual=0.6),
+    ):
+        assert len(linked.tracks) == 1 and not linked.uncovered
+
+
+def test_extrapolated_covers_of_doubtful_tracks_do_not_grow_as_fast() -> None:
+    sizes = []
+    for score in (0.3, 0.99):
+        table = ObservationTable([Segment(0, COUNT)])
+        for frame in range(COUNT):
+            seen = [Observation(0, BOX, 0.6, 0.0, 1, b"", score)] if 20 <= frame < 30 else []
+            table.add(0, FrameRecord(frame, False, False, seen))
+        linked = link_tracks(table, COUNT, SIZE, RATE, 0.5, cover_uncertain=False, has_several_detectors=True)
+        (track,) = linked.tracks
+        doubtful = any(item.reason is ReviewReason.UNLIKELY_FACE for item in linked.review_items)
+        assert doubtful is (score < 0.5)
+        sizes.append((len(track.samples), track.samples[-1].ellipse.rx))
+    assert sizes[0][0] == sizes[1][0] and sizes[0][1] < 0.8 * sizes[1][1]
+
+
 def test_without_an_opinion_nothing_is_uncovered() -> None:
     assert len(link(math.nan, 0.52).tracks) == 1
     assert len(link(0.01, 0.52, several=False).tracks) == 1, "calibrated for several detectors"

@@ -57,6 +57,23 @@ class FaceProbabilitySettings:
     labelled tracks of the clips that the weights come from; the lowest is -2.02."""
     certain_logit: float = 0.0
     """Logit from which a covered track is not listed for review. Raising it lists more. Origin: even odds."""
+    contradicted_scores: int = 6
+    """Scores from which a large track can be contradicted for as long as it lasts: a face that is blurred by motion is
+    so only briefly. Raising it leaves more that is no face covered. Origin: with the other limits on contradicted
+    tracks, chosen on the labelled tracks of the clips that the weights come from; none of their 76 faces comes near
+    (docs/measuring.md)."""
+    contradicted_face_score: float = 0.35
+    """Mean face score (0..1) below which the network contradicts such a track. Raising it leaves more uncovered.
+    Origin: see `contradicted_scores`."""
+    contradicted_confidence: float = 0.48
+    """Mean confidence (0..1) below which the detector contradicts itself. Raising it leaves more uncovered. Origin: see
+    `contradicted_scores`."""
+    contradicted_agreed_share: float = 0.05
+    """Share (0..1) of the frames in which several detectors find the track, below which the others contradict it.
+    Raising it leaves more uncovered. Origin: see `contradicted_scores`."""
+    contradicted_size_share: float = 0.18
+    """Size of such a track, as a share of the picture's shorter side: smaller faces are often contradicted too. Raising
+    it leaves more that is no face covered. Origin: see `contradicted_scores`."""
 
 
 FACE_PROBABILITY = FaceProbabilitySettings()
@@ -101,6 +118,24 @@ def compute_face_logit(
         return None
     values = (np.array(evidence) - FACE_PROBABILITY.means) / FACE_PROBABILITY.scales
     return FACE_PROBABILITY.offset + float(values @ np.array(FACE_PROBABILITY.weights))
+
+
+def is_contradicted(trajectory: Trajectory, frame_size: tuple[int, int], detected_frames: NDArray[np.int_]) -> bool:
+    """Whether the network, the other detectors and the low confidence all deny a large trajectory, and for long.
+
+    One high score or detection, which `compute_evidence` gives much weight, does not save such a track.
+    """
+    evidence = compute_evidence(trajectory, frame_size, detected_frames)
+    scores = trajectory.face_scores[np.isfinite(trajectory.face_scores)]
+    if evidence is None or len(scores) < FACE_PROBABILITY.contradicted_scores:
+        return False
+    _, _, confidence, agreed, size = evidence
+    return bool(
+        scores.mean() < FACE_PROBABILITY.contradicted_face_score
+        and confidence < FACE_PROBABILITY.contradicted_confidence
+        and agreed < FACE_PROBABILITY.contradicted_agreed_share
+        and size >= math.log(FACE_PROBABILITY.contradicted_size_share)
+    )
 
 
 @dataclass(slots=True)

@@ -97,9 +97,11 @@ def fill_trajectory(
     leaving_s: float,
     margin: float = 0.0,
     shows_face: bool = True,
+    is_doubtful: bool = False,
 ) -> list[Sample]:
     """Samples of a trajectory within its shot: gaps filled, ends extrapolated, `margin` pixels added, motion
-    smoothed. Something other than a face fills its boxes."""
+    smoothed. Something other than a face fills its boxes. Extrapolated boxes of what is doubtful grow no more than
+    others without a detection."""
     first, last = int(trajectory.frames[0]), int(trajectory.frames[-1])
     shot = bisect_right(cuts, first)
     begin = max(0, cuts[shot - 1] if shot else 0)
@@ -119,8 +121,8 @@ def fill_trajectory(
     evidence = np.pad(evidence, (len(before), len(after)), constant_values=_EXTRAPOLATED)
     confidence = np.pad(confidence, (len(before), len(after)), mode="edge")
     rolls = np.pad(rolls, (len(before), len(after)), constant_values=np.nan)
-    grown = _grow_extrapolated(_grow_undetected(boxes, evidence == _DETECTED, frame_rate), evidence, frame_rate)
-    grown = _grow_moving(grown)
+    grown = _grow_undetected(boxes, evidence == _DETECTED, frame_rate)
+    grown = _grow_moving(grown if is_doubtful else _grow_extrapolated(grown, evidence, frame_rate))
     grown += margin * np.array([-1.0, -1.0, 1.0, 1.0])
     filled = fill_rolls(rolls, confidence, frame_rate)
     raw = fit_ellipses(grown, filled)

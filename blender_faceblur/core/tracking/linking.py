@@ -14,7 +14,7 @@ from ..document.naming import name_track
 from ..geometry import Array, compute_areas, compute_centre, compute_paired_common_areas, compute_size
 from ..types import ReviewItem, ReviewReason, Sample, Suppression, SuppressionReason, Track, TrackKind, TrackStatus
 from .appearance import is_similar_appearance
-from .face_probability import FACE_PROBABILITY, compute_face_logit
+from .face_probability import FACE_PROBABILITY, compute_face_logit, is_contradicted
 from .filling import FILLING, fill_trajectory, split_at_gaps
 from .observations import ObservationTable, Trajectory
 from .review_items import find_review_items, make_review_item
@@ -162,10 +162,17 @@ def link_tracks(
     ]
     reasons = [
         Suppression(SuppressionReason.UNLIKELY_FACE)
-        if reason is None and logit is not None and logit < FACE_PROBABILITY.covered_logit
+        if reason is None
+        and logit is not None
+        and (logit < FACE_PROBABILITY.covered_logit or is_contradicted(trajectory, frame_size, detected_frames))
         else reason
-        for reason, logit in zip(reasons, logits, strict=True)
+        for trajectory, reason, logit in zip(trajectories, reasons, logits, strict=True)
     ]
+    doubtful = {
+        id(trajectory)
+        for trajectory, logit in zip(trajectories, logits, strict=True)
+        if logit is not None and logit < FACE_PROBABILITY.certain_logit
+    }
     suppressed = [
         bool(reason) and not (cover_uncertain and _is_likely(trajectory, strong_confidence, frame_size))
         for trajectory, reason in zip(trajectories, reasons, strict=True)
@@ -175,7 +182,17 @@ def link_tracks(
         # What may not be a face is not extrapolated out of the picture: its motion is as unreliable as its size.
         leaving_s = FILLING.extrapolate_s if reason else FILLING.leaving_s
         for part in split_at_gaps(trajectory, cuts, round(LINKING.join_gap_s * frame_rate)):
-            filled = fill_trajectory(part, cuts, frame_count, frame_size, frame_rate, leaving_s, margin, shows_faces)
+            filled = fill_trajectory(
+                part,
+                cuts,
+                frame_count,
+                frame_size,
+                frame_rate,
+                leaving_s,
+                margin,
+                shows_faces,
+                is_doubtful=id(trajectory) in doubtful,
+            )
             samples += [s for s in filled if not samples or s.source_frame > samples[-1].source_frame]
         if samples:
             track = (
@@ -194,8 +211,7 @@ def link_tracks(
             else:
                 several = detected_frames if has_several_detectors else detected_frames[:0]
                 items = find_review_items(track, trajectory, cuts, frame_count, frame_size, frame_rate, several)
-                logit = compute_face_logit(trajectory, frame_size, detected_frames) if has_several_detectors else None
-                if logit is not None and logit < FACE_PROBABILITY.certain_logit:
+                if id(trajectory) in doubtful:
                     items = [item for item in items if item.reason is not ReviewReason.SINGLE_DETECTOR]
                     items.append(make_review_item(track.name, track.samples, ReviewReason.UNLIKELY_FACE))
                 linked.review_items += items
