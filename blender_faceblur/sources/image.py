@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from ..core.types import FaceBlurError, Picture, SourceInfo
 from .base import FrameSource, check_regular, fingerprint
+from .conversion import make_pq_table
 from .heif import decode_heif, is_heif, parse_heif
-from .movie import PQ, make_pq_table
+from .streams import PQ
 
 _ORIENTATION = 0x0112
 _UPRIGHT_TURNS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}

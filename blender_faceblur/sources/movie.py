@@ -14,13 +14,24 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.types import FaceBlurError, Picture, SourceInfo
 from .base import FrameSource, fingerprint
+from .conversion import PictureConverter, check_alike
+from .streams import (
+    ALPHA_LOST,
+    count_frames,
+    format_rate,
+    get_rotation,
+    get_stream,
+    list_losses,
+    list_streams,
+    round_half_away,
+)
 
 if TYPE_CHECKING:
     import av
@@ -55,13 +66,6 @@ wrong. Raising it accepts longer pauses, and wastes more time on damaged files."
 
 _HIGHEST_RATE = 1000
 """Blender assigns 90000 frames a second to a transport stream of variable rate, which cannot be edited."""
-
-PQ, _HLG = 16, 18
-_BT2020, _P3_DCI, _P3_DISPLAY = 9, 11, 12
-_ALPHA_LOST = "transparency is not kept in an H.264 film"
-_AREA = 0x20
-_BILINEAR = 0x2
-"""swscale flags (libswscale/swscale.h). Full chroma interpolation would cost 17 ms more at 1080p for half a level."""
 
 
 @dataclass(slots=True)
@@ -108,7 +112,7 @@ class MovieSource(FrameSource):
         self._keeps_timing = timing is not None
         self._untimed: list[int] = []
         with self._open() as container:
-            stream = _get_stream(container, path.name)
+            stream = get_stream(container, path.name)
             self._stream_index: int = stream.index
             self._time_base = Fraction(stream.time_base)
             self._start = stream.start_time or 0
@@ -121,7 +125,7 @@ class MovieSource(FrameSource):
                 raise FaceBlurError(
                     f"{path.name}: its frame rate is implausible ({float(rate):.0f} frames a second); convert it first"
                 )
-            self._rate, self._count = timing or (Fraction(rate), _count_frames(container, stream, Fraction(rate)))
+            self._rate, self._count = timing or (Fraction(rate), count_frames(container, stream, Fraction(rate)))
         survey = self._survey()
         self._is_cut_off = bool(survey.missing)
         self._pictures = len(survey.times) if survey.whole else 0
@@ -131,21 +135,21 @@ class MovieSource(FrameSource):
                 f"{path.name}: the film has no length or no frames, so Blender cannot show it; convert it first"
             )
         with self._open() as container:
-            stream = _get_stream(container, path.name)
+            stream = get_stream(container, path.name)
             first = self._decode_first(container)
             self._format = first.format.name
             self._coded_size = (first.width, first.height)
-            self._rotation = _get_rotation(container, first)
+            self._rotation = get_rotation(container, first)
             if self._rotation % 90 and max(component.bits for component in first.format.components) > 8:
                 # In this case Blender 5.0 and 5.2 show uninitialised memory instead of the picture.
                 raise FaceBlurError(
                     f"{path.name}: Blender cannot show a rotation by {self._rotation} degrees; rotate it first"
                 )
             pixel_aspect = Fraction(stream.sample_aspect_ratio or 1)
-            warnings = _list_losses(first, self._rotation)
+            warnings = list_losses(first, self._rotation)
             if stream.metadata.get("alpha_mode") == "1":
-                warnings.append(_ALPHA_LOST)
-            others = _list_streams(container, stream)
+                warnings.append(ALPHA_LOST)
+            others = list_streams(container, stream)
         late = next((f for f in range(self._count) if self._get_time(f) >= self._first_time), self._count)
         if late:
             warnings.append(f"the first decodable picture is repeated for {late} frame{'s' * (late > 1)} at the start")
@@ -173,7 +177,7 @@ class MovieSource(FrameSource):
     def read_frames(
         self, start: int = 0, stop: int | None = None, size: tuple[int, int] | None = None, grey: bool = False
     ) -> Iterator[tuple[int, Picture]]:
-        convert = _Converter(self._coded_size, self._format, self._rotation, size, grey, self._path.name)
+        convert = PictureConverter(self._coded_size, self._format, self._rotation, size, grey, self._path.name)
         shown: av.VideoFrame | None = None
         picture: Picture | None = None
         for source_frame, chosen in self.read_stored_frames(start, stop):
@@ -207,7 +211,7 @@ class MovieSource(FrameSource):
                 chosen = latest
             if chosen is None:
                 raise FaceBlurError(f"{self._path.name}: no picture can be decoded at frame {source_frame}")
-            _check_alike(chosen.frame, self._coded_size, self._format, self._path.name)
+            check_alike(chosen.frame, self._coded_size, self._format, self._path.name)
             yield source_frame, chosen.frame
 
     def notes(self) -> list[str]:
@@ -273,7 +277,7 @@ class MovieSource(FrameSource):
                 time = max(time, last + 1)
             last = time
             # PyAV would scale the picture to the encoder's size, with its covers in the wrong places.
-            _check_alike(decoded.frame, self._coded_size, self._format, self._path.name)
+            check_alike(decoded.frame, self._coded_size, self._format, self._path.name)
             yield time, decoded.frame
 
     def list_key_times(self) -> list[int]:
@@ -339,7 +343,7 @@ class MovieSource(FrameSource):
     def _get_time(self, source_frame: int) -> int:
         """The time that Blender uses for a strip frame: round() of doubles, halves away from zero."""
         steps = 1.0 / float(self._rate * self._time_base)
-        return _round_half_away(source_frame * steps) + self._start
+        return round_half_away(source_frame * steps) + self._start
 
     def _compute_seek_time(self, source_frame: int) -> int:
         """The time to which Blender seeks before it reads on to a strip frame (ffmpeg_get_seek_pts)."""
@@ -643,151 +647,6 @@ class MovieSource(FrameSource):
             variable = True
         if variable:
             warnings.insert(
-                0, f"variable frame rate: Blender shows a constant {_format_rate(self._rate)} frames per second"
+                0, f"variable frame rate: Blender shows a constant {format_rate(self._rate)} frames per second"
             )
         return variable, warnings
-
-
-class _Converter:
-    """Turns decoded frames into pictures: BGR or grey, the requested size, the orientation that Blender shows."""
-
-    def __init__(
-        self,
-        coded_size: tuple[int, int],
-        form: str,
-        rotation: int,
-        size: tuple[int, int] | None,
-        grey: bool,
-        name: str,
-    ) -> None:
-        import cv2
-        from av.video.reformatter import VideoReformatter
-
-        self._coded_size, self._form, self._name = coded_size, form, name
-        self._layout = "gray" if grey else "bgr24"
-        shown_size = size or (coded_size[::-1] if rotation in (90, 270) else coded_size)
-        self._size = shown_size[::-1] if rotation in (90, 270) else shown_size
-        self._flags = _BILINEAR if self._size == coded_size else _AREA
-        # One for each source, so that its scaling tables are computed once.
-        self._reformatter = VideoReformatter()
-        # Blender counts clockwise (ffmpeg_get_video_rotation).
-        turns = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
-        self._turn = turns.get(rotation)
-        self._rotate = cv2.rotate
-
-    def __call__(self, frame: av.VideoFrame) -> Picture:
-        _check_alike(frame, self._coded_size, self._form, self._name)
-        scaled = self._reformatter.reformat(
-            frame, self._size[0], self._size[1], self._layout, interpolation=self._flags, threads=1
-        )
-        picture: Any = scaled.to_ndarray()
-        if int(frame.color_trc) == PQ and picture.ndim == 3:
-            picture = make_pq_table()[picture]
-        if self._turn is not None:
-            picture = self._rotate(picture, self._turn)
-        return cast(Picture, picture)
-
-
-def _check_alike(frame: av.VideoFrame, size: tuple[int, int], form: str, name: str) -> None:
-    """Raise FaceBlurError if a picture has another size or format than the first."""
-    if (frame.width, frame.height) != size or frame.format.name != form:
-        raise FaceBlurError(f"{name}: the picture's size or format changes midway, which Blender cannot show")
-
-
-def _get_stream(container: Any, name: str) -> Any:
-    """The stream that Blender shows: the first video."""
-    videos = container.streams.video
-    if all(_is_cover(stream) for stream in videos):
-        raise FaceBlurError(
-            f"{name}: this file contains only sound"
-            if container.streams.audio
-            else f"{name}: this file contains no video"
-        )
-    if videos[0].codec_context is None:
-        raise FaceBlurError(f"{name}: there is no decoder for the film's codec")
-    if _is_cover(videos[0]):
-        raise FaceBlurError(
-            f"{name}: a cover picture precedes the film, and Blender may show it instead; remove it first"
-        )
-    return videos[0]
-
-
-def _is_cover(stream: Any) -> bool:
-    import av.stream
-
-    return av.stream.Disposition.attached_pic in stream.disposition
-
-
-def _count_frames(container: Any, stream: Any, rate: Fraction) -> int:
-    """The strip's length (ffmpeg_frame_count_get in Blender's movie_read.cc)."""
-    fps = float(rate)
-    if stream.duration is not None:
-        return _round_half_away(stream.duration * float(stream.time_base) * fps)
-    if container.duration is not None:
-        starts = [float((s.start_time or 0) * s.time_base) for s in (stream, *container.streams.audio[:1])]
-        late = max(starts[0] - (starts[1] if len(starts) > 1 else 0.0), 0.0)
-        return _round_half_away((container.duration / 1e6 - late) * fps)
-    return int(stream.frames)
-
-
-def _round_half_away(value: float) -> int:
-    return math.floor(value + 0.5) if value >= 0 else -math.floor(0.5 - value)
-
-
-def _get_rotation(container: Any, frame: av.VideoFrame) -> int:
-    """Degrees clockwise, 0 <= angle < 360. Blender uses only the container's rotation, not the video stream's."""
-    if not {"mov", "mp4", "matroska"} & set(container.format.name.split(",")):
-        return 0
-    return int(-frame.rotation % 360)
-
-
-def _list_losses(frame: av.VideoFrame, rotation: int) -> list[str]:
-    """Properties that an 8-bit BT.709 H.264 file does not keep, and those that Blender shows unlike players."""
-    warnings = []
-    form = frame.format
-    bits = max(component.bits for component in form.components)
-    if int(frame.color_trc) in (PQ, _HLG):
-        curve = "PQ" if int(frame.color_trc) == PQ else "HLG"
-        warnings.append(f"HDR ({curve}): brightness beyond the standard range is not kept in an 8-bit H.264 film")
-    if int(frame.color_primaries) in (_BT2020, _P3_DCI, _P3_DISPLAY):
-        warnings.append("wide-gamut colours: colours outside BT.709 are not kept in an 8-bit H.264 film")
-    if bits > 8:
-        warnings.append(f"{bits}-bit colour is not kept in an 8-bit H.264 film")
-    if form.name.startswith(("yuva", "rgba", "bgra", "argb", "abgr", "gbrap", "ya")):
-        warnings.append(_ALPHA_LOST)
-    # A film of odd size is written with full colour resolution, because H.264 has no other way to store it.
-    odd = frame.width % 2 or frame.height % 2
-    if odd or form.is_rgb or len(form.components) < 3:
-        pass
-    elif form.chroma_width(64) == 64:
-        warnings.append("full colour resolution (4:4:4) is not kept in an ordinary H.264 film")
-    elif form.chroma_height(64) == 64:
-        warnings.append("colour resolution 4:2:2 becomes 4:2:0 in an ordinary H.264 film")
-    if frame.interlaced_frame:
-        warnings.append("interlaced film: Blender combines both fields in one picture")
-    if rotation not in (0, 90, 180, 270):
-        warnings.append(f"the file asks for a rotation by {rotation} degrees, which Blender ignores")
-    return warnings
-
-
-def _list_streams(container: Any, stream: Any) -> list[str]:
-    others = [other for other in container.streams.video if other.index != stream.index and not _is_cover(other)]
-    return [f"the file contains {len(others) + 1} video streams: only the first is shown and blurred"] if others else []
-
-
-def _format_rate(rate: Fraction) -> str:
-    return f"{float(rate):.3f}".rstrip("0").rstrip(".")
-
-
-def make_pq_table() -> NDArray[np.uint8]:
-    """From 8-bit PQ code values (SMPTE ST 2084) to sRGB with white at 203 cd/m2, brighter values clipped.
-
-    PQ's own values are too flat for a detector. (ITU-R BT.2408 gives 203 cd/m2 for white.)
-    """
-    code = np.arange(256) / 255
-    root = code ** (1 / 78.84375)
-    nits = 10000 * (np.maximum(root - 0.8359375, 0) / (18.8515625 - 18.6875 * root)) ** (1 / 0.1593017578125)
-    linear = np.clip(nits / 203, 0, 1)
-    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    table: NDArray[np.uint8] = np.round(255 * encoded).astype(np.uint8)
-    return table

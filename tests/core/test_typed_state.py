@@ -104,7 +104,7 @@ NAMES_ARE_DATA = {
     ("protocol.py", "_may_be_missing"): "a field's name",
     ("people.py", "list_references"): "a file's name",
     ("workplace.py", "_read_parts"): "a file's name",
-    ("movie.py", "_list_losses"): "FFmpeg's name of a pixel format",
+    ("streams.py", "list_losses"): "FFmpeg's name of a pixel format",
     ("picture_files.py", "_decode_exactly"): "FFmpeg's name of a pixel format",
     ("picture_files.py", "_unpack"): "FFmpeg's name of a pixel format",
 }
