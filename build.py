@@ -29,13 +29,14 @@ COMMANDS = {
         (
             "measure: bench speed CLIP, bench crowd [FOLDER], bench encoders CLIP, bench hostile, bench soak, "
             "bench accuracy [FOLDER], bench strength FOLDER, bench identity FOLDER, bench plates FOLDER, "
-            "bench recogniser PACKAGE FOLDER, bench opinion FOLDER..."
+            "bench recogniser PACKAGE FOLDER, bench opinion FOLDER..., bench effort [FOLDER]"
         ),
     ),
 }
 BENCHMARKS = (
     "accuracy",
     "crowd",
+    "effort",
     "encoders",
     "hostile",
     "identity",
@@ -54,7 +55,7 @@ NEED_BLENDER = ("bench speed",)
 """Commands that use Blender, unless an option skips it: the application if they are given one, or else the package."""
 SKIP_BLENDER = {"--no-blender", "--analysis-only"}
 NEED_TEST_PACKAGES = ("test", "lint")
-NEED_PORTRAIT = ("demo", "bench accuracy", "bench crowd")
+NEED_PORTRAIT = ("demo", "bench accuracy", "bench crowd", "bench effort")
 SHORTEST = {"--blender": "--ble", "--save-blend": "--save-b", "--renderer": "--ren"}
 """The options that decide whether Blender is needed -> the shortest beginning by which argparse recognises them."""
 NEED_WEIGHTS = ("blur", "test", "demo", "bench", "package")

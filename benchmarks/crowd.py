@@ -155,19 +155,21 @@ def write_crowd(path: Path, sprites: Sequence[Sprite], faces: int, frames: int) 
             for number in range(faces):
                 x = (number % columns + 0.5) / columns * WIDTH + moves[number, 0]
                 y = (number // columns + 0.5) / rows * HEIGHT + moves[number, 1]
-                _paste(picture, sprites[number], x, y)
+                paste(picture, sprites[number], x, y)
             frame = av.VideoFrame.from_ndarray(np.clip(picture, 0, 255).astype(np.uint8), format="bgr24")
             frame.pts, frame.time_base = index, 1 / RATE
             container.mux(target.encode(frame))
         container.mux(target.encode(None))
 
 
-def _paste(picture: NDArray[np.float32], sprite: Sprite, x: float, y: float) -> None:
+def paste(picture: NDArray[np.float32], sprite: Sprite, x: float, y: float) -> None:
+    """Put a head into a picture (height x width x 3), its middle at a place in pixels."""
     side = len(sprite.matte)
     left, top = int(np.floor(x - side / 2)), int(np.floor(y - side / 2))
     shift = np.array([[1, 0, x - side / 2 - left], [0, 1, y - side / 2 - top]])
     head, matte = (cv2.warpAffine(part, shift, (side + 1, side + 1)) for part in (sprite.picture, sprite.matte))
-    x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + side + 1, WIDTH), min(top + side + 1, HEIGHT)
+    height, width = picture.shape[:2]
+    x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + side + 1, width), min(top + side + 1, height)
     inside = slice(y1 - top, y2 - top), slice(x1 - left, x2 - left)
     share = np.asarray(matte)[inside][..., None]
     picture[y1:y2, x1:x2] += share * (np.asarray(head)[inside] - picture[y1:y2, x1:x2])
