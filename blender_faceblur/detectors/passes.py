@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..core.detection.picture_sizes import compute_detector_size
 from ..core.detection.settings import DetectorUse
+from ..core.detection.turned import DetectTurned
 from ..core.detection.windows import is_cut_off, map_to_picture
 from ..core.geometry import compute_size
 from ..core.types import Detection
@@ -93,6 +94,15 @@ def combine_passes(
         way = use.turns, use.tiles, use.largest, use.threshold
         passes.setdefault(key, {})[way] = DetectionPass(detector, use.turns, use.tiles, use.largest, use.threshold)
     return [(MultiPassDetector(list(passes[key].values())), use) for key, use in uses.items()]
+
+
+def make_turned(sessions: Mapping[str, FaceDetector]) -> DetectTurned:
+    """What searches turned pictures with these detectors, by their names."""
+
+    def detect_turned(name: str, picture: NDArray[np.uint8], turns: Collection[int]) -> list[Detection]:
+        return MultiPassDetector([DetectionPass(sessions[name], tuple(turns))]).detect(picture)
+
+    return detect_turned
 
 
 def _run_pass(picture: NDArray[np.uint8], one_pass: DetectionPass) -> Iterator[Detection]:

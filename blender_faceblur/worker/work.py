@@ -23,7 +23,7 @@ from ..core.tracking.tracker import Tracker
 from ..core.types import FaceBlurError, SourceInfo, TrackDocument, TrackKind
 from ..detectors import get_detector
 from ..detectors.base import FaceDetector
-from ..detectors.passes import combine_passes
+from ..detectors.passes import combine_passes, make_turned
 from ..detectors.providers import choose_providers, list_available
 from ..files.storage import name_stored, read_stored, store
 from ..sources import SourceGuard
@@ -126,6 +126,7 @@ def _detect_segment(request: SegmentRequest, send: OnProgress) -> None:
             source.upright_turn,
             stride,
             opinion.score_faces if opinion is not None else None,
+            make_turned(sessions) if preset.seeks_turned else None,
         ):
             send(from_record(record))
             count += 1

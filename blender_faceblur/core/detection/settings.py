@@ -60,6 +60,8 @@ class Preset:
     second_opinion: bool = False
     """Whether another network looks at what the detectors find; what it and all other evidence contradict is not
     covered. The evidence is calibrated for these detectors (see `tracking.face_probability`)."""
+    seeks_turned: bool = False
+    """Whether faces that lie or stand on their heads are sought (see `detection.turned`)."""
     detect_every_s: float = 0.0
     """Longest interval, in seconds, between regular detection passes; 0: detectors run on every frame."""
 
@@ -74,6 +76,7 @@ PRESETS = (
         (DetectorUse("yunet_2023mar", 640, 0.2),),
         strong_confidence=0.5,
         most_processes=3,
+        seeks_turned=True,
         detect_every_s=0.125,
         note="The fast preset uses one detector and may miss dark and defocused faces. Balanced finds more.",
     ),
@@ -84,6 +87,7 @@ PRESETS = (
         strong_confidence=0.5,
         most_processes=3,
         second_opinion=True,
+        seeks_turned=True,
         detect_every_s=0.125,
     ),
     Preset(
@@ -103,6 +107,7 @@ PRESETS = (
         strong_confidence=0.4,
         most_processes=2,
         cover_uncertain=True,
+        seeks_turned=True,
     ),
     Preset(
         "ensemble",

@@ -16,11 +16,12 @@ from ..detection.brightening import Averager, brighten, compute_stretch
 from ..detection.fusion import FusedDetection, fuse_detections
 from ..detection.picture_sizes import compute_detector_size
 from ..detection.settings import PLATES, DetectorUse, Preset
+from ..detection.turned import TURNED, DetectTurned, ScoreFaces, TurnedSearch
 from ..detection.windows import choose_windows, detect_in_windows
 from ..geometry import Array
 from ..types import Detection, ModelUse, ReviewItem, ReviewReason, SourceInfo, TrackDocument
 from .appearance import describe_appearance
-from .face_probability import FaceScorer, ScoreFaces
+from .face_probability import FaceScorer
 from .linking import link_tracks
 from .observations import ObservationTable, Segment
 from .optical_flow import track_boxes
@@ -80,6 +81,7 @@ def analyse_frames(
     upright_turn: int = 0,
     stride: int = 1,
     score_faces: ScoreFaces | None = None,
+    detect_turned: DetectTurned | None = None,
 ) -> Iterator[FrameRecord]:
     """Detect and track faces in consecutive pictures (BGR, of `compute_decode_size`); yields records in order.
 
@@ -87,11 +89,11 @@ def analyse_frames(
     rotation in degrees (0, 90, 180, 270) of the pictures for the detectors; results are rotated back. The detectors run
     on the first frame, on each multiple of `stride`, and after cuts; in between, optical flow tracks the faces. When it
     loses one, or becomes unreliable, the detectors search around the expected position. `score_faces` gives the second
-    opinion on what they find.
+    opinion on what they find. With `detect_turned`, faces that lie or stand on their heads are sought too.
     """
-    return _FrameAnalyser(frame_size, frame_rate, detectors, strong_confidence, upright_turn, stride, score_faces).run(
-        frames
-    )
+    return _FrameAnalyser(
+        frame_size, frame_rate, detectors, strong_confidence, upright_turn, stride, score_faces, detect_turned
+    ).run(frames)
 
 
 class _FrameAnalyser:
@@ -106,6 +108,7 @@ class _FrameAnalyser:
         upright_turn: int,
         stride: int,
         score_faces: ScoreFaces | None,
+        detect_turned: DetectTurned | None,
     ) -> None:
         """The arguments are those of `analyse_frames`."""
         self._stored_size, self._upright_turn = frame_size, upright_turn
@@ -126,6 +129,12 @@ class _FrameAnalyser:
         self._describe_every = stride * max(1, round(FRAME_ANALYSIS.describe_every_s * frame_rate / stride))
         self._tracker = Tracker(frame_rate, strong_confidence, self._compute_flow, stride)
         self._scorer = FaceScorer(score_faces, frame_rate) if score_faces is not None else None
+        self._turned: TurnedSearch | None = None
+        if detect_turned is not None:
+            looking = min((use for _, (_, use) in self._detectors), key=lambda use: (use.each_look, -use.long_side))
+            self._turned = TurnedSearch(detect_turned, frame_rate, looking.detector, score_faces)
+        self._turns: list[int] = []
+        """The rotations, in degrees, in which the detectors see the newest frame besides the upright one."""
         self._cuts = CutDetector(frame_rate)
         self._averager = Averager()
         self._frame: _PreparedFrame | None = None
@@ -151,7 +160,11 @@ class _FrameAnalyser:
             self._averager.clear()
         if is_new and frame.stretch is not None:
             self._averager.take(frame.upright)
+        self._turns = self._turned.list_turns(source_frame) if self._turned is not None else []
         fused = self._detect_when_due(frame, source_frame, is_first or is_cut)
+        is_look = is_first or is_cut or (self._turned is not None and self._turned.is_due(source_frame, self._stride))
+        if self._turned is not None and fused is not None and is_look:
+            fused = self._look_turned(frame, source_frame, self._turned)
         if fused and source_frame % self._describe_every == 0:
             for detection in fused:
                 detection.appearance = describe_appearance(frame.small, detection.box * self._to_flow)
@@ -196,7 +209,33 @@ class _FrameAnalyser:
             windows = choose_windows([place * np.tile(scale, 2) for place in places], size)
             found = detect_in_windows(detector.detect, shown, windows) if windows else detector.detect(shown)
             (frame.near if windows else frame.detections)[i] = _scale_detections(found, *(1 / scale).tolist())
-        return fuse_detections([one for found in (*frame.detections.values(), *frame.near.values()) for one in found])
+            if self._turns and i not in frame.turned:
+                self._detect_turned(frame, i, self._turns)
+        return frame.fuse()
+
+    def _look_turned(self, frame: _PreparedFrame, source_frame: int, turned: TurnedSearch) -> list[FusedDetection]:
+        """Look for turned faces in a frame that the detectors have seen, and let them search it where there are some.
+
+        Returns all detections.
+        """
+        small = compute_detector_size(self._upright_size, TURNED.probe_long_side_px)
+        seen = frame.get_largest()
+        scale = np.array(seen.shape[1::-1]) / np.array(self._upright_size)
+        upright = [one for found in frame.detections.values() for one in found]
+        turned.look(source_frame, frame.at_size(small), seen, _scale_detections(upright, *scale.tolist()))
+        new = [turn for turn in turned.list_turns(source_frame) if turn not in self._turns]
+        for i in frame.detections if new else ():
+            self._detect_turned(frame, i, new)
+        return frame.fuse()
+
+    def _detect_turned(self, frame: _PreparedFrame, number: int, turns: Sequence[int]) -> None:
+        """Let the detector of that number search the frame in these rotations."""
+        assert self._turned is not None
+        (_, size), (_, use) = self._detectors[number]
+        found = self._turned.detect_turned(use.detector, frame.at_size(size), turns)
+        sure = [one for one in found if one.confidence >= TURNED.least_confidence]
+        back = np.array(self._upright_size) / np.array(size)
+        frame.turned.setdefault(number, []).extend(_scale_detections(sure, *back.tolist()))
 
     def _compute_flow(
         self, before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: list[Array]
@@ -208,8 +247,9 @@ class _FrameAnalyser:
 class _PreparedFrame:
     """A picture, upright and in the sizes requested so far, with its detections.
 
-    `detections` holds, by the number of the detector, the results for the whole picture, and `near` those for parts of
-    it. `stretch` holds the new levels of a picture that is too dark, and `bright` that picture brightened.
+    `detections` holds, by the number of the detector, the results for the whole picture, `near` those for parts of it,
+    and `turned` those for the whole picture in other rotations. `stretch` holds the new levels of a picture that is too
+    dark, and `bright` that picture brightened.
     """
 
     def __init__(self, picture: NDArray[np.uint8], upright_turn: int, flow_size: tuple[int, int]) -> None:
@@ -222,6 +262,7 @@ class _PreparedFrame:
         self.bright: dict[tuple[int, int], NDArray[np.uint8]] = {}
         self.detections: dict[int, list[Detection]] = {}
         self.near: dict[int, list[Detection]] = {}
+        self.turned: dict[int, list[Detection]] = {}
         self.small = _scale_to(self.scaled, flow_size)
         # In two steps: OpenCV reduces to a quarter quickly.
         quarter = max(flow_size[0] // 4, THUMBNAIL[0]), max(flow_size[1] // 4, THUMBNAIL[1])
@@ -229,6 +270,11 @@ class _PreparedFrame:
         self.stretch = compute_stretch(self.thumbnail)
         seen = self.small if self.stretch is None else brighten(self.small, self.stretch)
         self.grey = np.asarray(cv2.cvtColor(seen, cv2.COLOR_BGR2GRAY), np.uint8)
+
+    def fuse(self) -> list[FusedDetection]:
+        """What all detectors have found so far."""
+        kinds = (self.detections, self.near, self.turned)
+        return fuse_detections([one for kind in kinds for found in kind.values() for one in found])
 
     def get_largest(self) -> NDArray[np.uint8]:
         """The picture in the size in which it came, brightened if it is too dark."""

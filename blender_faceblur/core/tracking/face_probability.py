@@ -8,18 +8,15 @@ opinion, see `detectors.onet`). The score is a logistic regression, which benchm
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..detection.turned import ScoreFaces, score_upright
 from ..geometry import Array, compute_areas
 from .observations import Trajectory
 from .tracker import FrameRecord, Observation
-
-ScoreFaces = Callable[[NDArray[np.uint8], Sequence[Array]], list[float]]
-"""Takes a picture (BGR) and boxes in its pixels; returns how much each looks like a face (0..1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +158,8 @@ class FaceScorer:
         due = [(self._scored.get(one.tracklet), one) for one in record.observations if self._is_due(one, record, scale)]
         due.sort(key=lambda pair: pair[0].count if pair[0] else 0)
         chosen = [one for _, one in due[: FACE_PROBABILITY.most_per_frame]]
-        for one, score in zip(chosen, self.score_faces(picture, [one.box * scaled for one in chosen]), strict=True):
+        boxes, rolls = [one.box * scaled for one in chosen], [one.roll for one in chosen]
+        for one, score in zip(chosen, score_upright(self.score_faces, picture, boxes, rolls), strict=True):
             one.face_score = score
             known = self._scored.setdefault(one.tracklet, _Scored(record.source_frame, record.source_frame))
             known.last_frame = record.source_frame
