@@ -157,7 +157,12 @@ def fit_faces(boxes: Array, rolls: Array, is_upside_down: bool = False) -> Array
     Half a turn does not change an ellipse, so rolls may be off by that much; `is_upside_down` says which way up the
     faces are.
     """
-    ellipses = fit_ellipses(boxes, rolls)
+    return reduce_to_faces(fit_ellipses(boxes, rolls), rolls, is_upside_down)
+
+
+def reduce_to_faces(whole: Array, rolls: Array, is_upside_down: bool = False) -> Array:
+    """`fit_faces` of the boxes whose ellipses (N x 5) `fit_ellipses` has already fitted."""
+    ellipses = whole.copy()
     down = (-1 if is_upside_down else 1) * FACE_SHAPE.down * 2 * ellipses[:, 3]
     ellipses[:, 0] -= down * np.sin(rolls)
     ellipses[:, 1] += down * np.cos(rolls)
@@ -171,14 +176,34 @@ def compute_supports(ellipses: Array, directions: Array) -> Array:
     This is the maximum of p . (cos, sin) over an ellipse's points p. An ellipse lies inside another if it reaches no
     farther in any direction.
     """
-    c, s = np.cos(directions), np.sin(directions)
-    turn = directions[None, :] - ellipses[:, 4:5]
-    reach = np.hypot(ellipses[:, 2:3] * np.cos(turn), ellipses[:, 3:4] * np.sin(turn))
-    supported: Array = ellipses[:, 0:1] * c + ellipses[:, 1:2] * s + reach
+    supported: Array = ellipses[:, :2] @ list_units(directions) + compute_reaches(ellipses, list_units(2 * directions))
     return supported
 
 
-_DIRECTIONS = np.linspace(0, 2 * np.pi, ELLIPSES.directions, endpoint=False)
+def list_units(directions: Array) -> Array:
+    """The vectors of length 1 in D directions (radians): 2 x D."""
+    return np.stack([np.cos(directions), np.sin(directions)])
+
+
+def compute_reaches(ellipses: Array, doubled: Array) -> Array:
+    """How far N ellipses (N x 5) reach from their own centres in D directions: N x D.
+
+    `doubled` (2 x D) are the vectors of length 1 in twice these directions. With them the squared reach, (rx cos t)^2 +
+    (ry sin t)^2 with t counted from the ellipse's axis, needs no trigonometry for each pair: it is the mean of both
+    squares plus half their difference times cos 2t.
+    """
+    across, down = ellipses[:, 2] ** 2, ellipses[:, 3] ** 2
+    half = (across - down) / 2
+    axis = np.stack([half * np.cos(2 * ellipses[:, 4]), half * np.sin(2 * ellipses[:, 4])], axis=1)
+    squares = axis @ doubled
+    squares += ((across + down) / 2)[:, None]
+    # Rounding can leave an ellipse that is almost a line with a little less than nothing.
+    reaches: Array = np.sqrt(np.maximum(squares, 0.0, out=squares))
+    return reaches
+
+
+_HALF_TURN = np.linspace(0, np.pi, ELLIPSES.directions // 2, endpoint=False)
+_UNITS, _DOUBLED = list_units(_HALF_TURN), list_units(2 * _HALF_TURN)
 
 
 def grow_to_contain(ellipses: Array, contained: Array) -> Array:
@@ -186,7 +211,9 @@ def grow_to_contain(ellipses: Array, contained: Array) -> Array:
 
     Growing both semi-axes by m moves the support by at least m * 2 sqrt(rx ry) / (rx + ry) in every direction.
     """
-    lack = (compute_supports(contained, _DIRECTIONS) - compute_supports(ellipses, _DIRECTIONS)).max(axis=1)
+    # An ellipse reaches as far in the opposite direction, where the distance of the centres counts the other way.
+    apart = np.abs((contained[:, :2] - ellipses[:, :2]) @ _UNITS)
+    lack = (apart + compute_reaches(contained, _DOUBLED) - compute_reaches(ellipses, _DOUBLED)).max(axis=1)
     rx, ry = ellipses[:, 2], ellipses[:, 3]
     margin = np.clip(lack, 0, None) * (rx + ry) / (2 * np.sqrt(np.maximum(rx * ry, 1e-9)))
     # Between two directions the lack can be larger, depending on how much the shapes differ.

@@ -128,18 +128,13 @@ class BlobMaker:
 
 def suppress_duplicates(boxes: NDArray[np.float32], scores: NDArray[np.float32], overlap: float) -> list[int]:
     """Non-maximum suppression: indices of `boxes` (N x 4) to keep, best score first."""
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    import cv2
+
     order = np.argsort(-scores, kind="stable")
-    kept: list[int] = []
-    while len(order):
-        best, rest = order[0], order[1:]
-        kept.append(int(best))
-        low = np.maximum(boxes[best, :2], boxes[rest, :2])
-        high = np.minimum(boxes[best, 2:], boxes[rest, 2:])
-        common = np.prod(np.clip(high - low, 0, None), axis=1)
-        union = np.maximum(area[best] + area[rest] - common, 1e-6)
-        order = rest[common / union < overlap]
-    return kept
+    sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)[order]
+    # Ranks for scores: OpenCV drops boxes with a score of 0.
+    kept = cv2.dnn.NMSBoxes(sides.tolist(), [float(rank) for rank in range(len(sides), 0, -1)], 0.0, overlap)
+    return [int(order[i]) for i in kept]
 
 
 def to_detections(

@@ -81,7 +81,8 @@ def fuse_detections(detections: list[Detection]) -> list[FusedDetection]:
         agrees = overlap[best, group] >= needed
         agreeing, apart = group[agrees], group[~agrees]
         # With a threshold of 0 the best box can have no confidence, but it still needs a weight.
-        box = np.average(boxes[agreeing], axis=0, weights=np.maximum(confidence[agreeing], 1e-6))
+        weights = np.maximum(confidence[agreeing], 1e-6)
+        box = weights @ boxes[agreeing] / weights.sum()
         if len(apart):
             box[:2] = np.minimum(box[:2], boxes[apart, :2].min(axis=0))
             box[2:] = np.maximum(box[2:], boxes[apart, 2:].max(axis=0))

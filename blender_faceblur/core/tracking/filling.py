@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Array, compute_areas, fit_ellipses, fit_faces
+from ..geometry import Array, compute_areas, fit_ellipses, reduce_to_faces
 from ..types import Ellipse, Evidence, Sample
 from .observations import Trajectory
 from .smoothing import fill_rolls, smooth_ellipses
@@ -130,7 +130,8 @@ def fill_trajectory(
     if shows_face:
         # Only the face's own box is reduced to the face; what was added for motion and doubt stays.
         is_upside_down = bool(np.nansum(np.cos(rolls)) < 0)
-        raw += certainty[:, None] * (fit_faces(boxes, filled, is_upside_down) - fit_ellipses(boxes, filled))
+        whole = fit_ellipses(boxes, filled)
+        raw += certainty[:, None] * (reduce_to_faces(whole, filled, is_upside_down) - whole)
     ellipses = smooth_ellipses(raw, certainty, frame_size, frame_rate)
     return [
         Sample(frame, Ellipse(*ellipse), _EVIDENCE[kind], sure)

@@ -24,12 +24,16 @@ class OpticalFlowSettings:
     crowd_boxes: int = 40
     """Boxes in one picture from which `crowd_grid_points` are used, since the time grows with the number of points.
     Raising it takes more time in crowds. Origin: above what the annotated clips show."""
-    crowd_grid_points: int = 4
+    crowd_grid_points: int = 3
     """Points along each side of the grid in such a picture. Raising it makes the median steadier and takes time in
-    proportion to its square. Origin: the windows around 4 x 4 points already overlap in a face of a crowd."""
-    crowd_least_points: int = 6
+    proportion to its square. Origin: the windows around 3 x 3 points already overlap in a face of a crowd
+    (docs/measuring.md)."""
+    crowd_least_points: int = 4
     """`least_points` in such a picture. Raising it gives up small and half-hidden faces sooner. Origin: a larger share
     of the points than of `least_points`, as a median of fewer is less steady."""
+    crowd_window_px: int = 11
+    """`window_px` in such a picture, where faces are small. Raising it takes time in proportion to its square. Origin:
+    on faces that move by known amounts, as close to them as 15 px (docs/measuring.md)."""
     grid_edge_share: float = 0.1
     """Share of the box that the grid leaves free on each side, where background shows beside the face. Raising it keeps
     out more background and leaves less to track. Origin not recorded."""
@@ -69,16 +73,17 @@ def track_boxes(before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: list
     if not boxes:
         return []
     places = np.array(boxes, float)
-    side, least = OPTICAL_FLOW.grid_points, OPTICAL_FLOW.least_points
+    side, least, reach = OPTICAL_FLOW.grid_points, OPTICAL_FLOW.least_points, OPTICAL_FLOW.window_px
     if len(boxes) >= OPTICAL_FLOW.crowd_boxes:
         side, least = OPTICAL_FLOW.crowd_grid_points, OPTICAL_FLOW.crowd_least_points
+        reach = OPTICAL_FLOW.crowd_window_px
     grids, inside = _lay_grids(places, side, (before.shape[1], before.shape[0]))
     counts = inside.sum(axis=1)
     if (counts < least).all():
         return [None] * len(boxes)
     start = grids[inside][:, None]
     ends = np.empty_like(start)
-    window, levels = (OPTICAL_FLOW.window_px, OPTICAL_FLOW.window_px), OPTICAL_FLOW.pyramid_levels
+    window, levels = (reach, reach), OPTICAL_FLOW.pyramid_levels
     there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, start, ends.copy(), winSize=window, maxLevel=levels)
     back, found_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, ends, winSize=window, maxLevel=levels)
     error = np.linalg.norm((back - start)[:, 0], axis=1)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..geometry import Array, grow_to_contain
+from .averaging import average
 from .sparse import Bounds, choose_keys, compute_centres, compute_reaches, lead_out
 
 
@@ -57,20 +58,12 @@ def _compute_gaussian(sigma: float) -> Array:
     return np.asarray(kernel / kernel.sum())
 
 
-def _average(values: Array, kernel: Array, keep_trend: bool = False) -> Array:
-    """`values` averaged with a kernel; `keep_trend` continues a steady motion beyond both ends, so that they do not
-    lag."""
-    reach = len(kernel) // 2
-    padded = np.pad(values, reach, mode="reflect", reflect_type="odd") if keep_trend else np.pad(values, reach, "edge")
-    return sliding_window_view(padded, len(kernel)) @ kernel
-
-
 def _raise_to_maxima(values: Array, kernel: Array) -> Array:
     """A smooth curve that is nowhere below `values`: the mean of the maxima of all windows that contain a point."""
     reach = len(kernel) // 2
-    padded = np.pad(values, 2 * reach, mode="edge")
+    padded = np.concatenate([np.full(2 * reach, values[0]), values, np.full(2 * reach, values[-1])])
     highest = sliding_window_view(padded, len(kernel)).max(axis=1)
-    return sliding_window_view(highest, len(kernel)) @ kernel
+    return np.convolve(highest, kernel, "valid")
 
 
 def fill_rolls(rolls: Array, confidence: Array, frame_rate: float) -> Array:
@@ -81,10 +74,9 @@ def fill_rolls(rolls: Array, confidence: Array, frame_rate: float) -> Array:
     weight = np.where(known, confidence, 0.0)
     doubled = np.where(known, 2 * rolls, 0.0)
     kernel = _compute_gaussian(SMOOTHING.roll_s * frame_rate)
-    sine = _average(weight * np.sin(doubled), kernel)
-    cosine = _average(weight * np.cos(doubled), kernel)
-    near = _average(weight, kernel) > 1e-9
-    at = np.nonzero(near)[0]
+    columns = np.stack([weight * np.sin(doubled), weight * np.cos(doubled), weight], axis=1)
+    sine, cosine, near = average(columns, kernel).T
+    at = np.nonzero(near > 1e-9)[0]
     angle = np.unwrap(np.arctan2(sine[at], cosine[at])) / 2
     return np.interp(np.arange(len(rolls)), at, angle)
 
@@ -137,7 +129,7 @@ def _smooth_tightly(raw: Array, inner: Array, frame_rate: float) -> Array:
 
 
 def _smooth_calmly(ellipses: Array, kernel: Array) -> Array:
-    calm = np.stack([_average(ellipses[:, i], kernel, keep_trend=True) for i in range(5)], axis=1)
+    calm = average(ellipses, kernel, keep_trend=True)
     # A trend continued beyond an end can fall below zero.
     calm[:, 2:4] = np.maximum(calm[:, 2:4], ellipses[:, 2:4] / 2)
     return calm

@@ -11,10 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from ..geometry import Array
+from .. import geometry
+from ..geometry import Array, list_units
+from .averaging import average
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +44,17 @@ class SparseKeySettings:
 SPARSE_KEYS = SparseKeySettings()
 
 _ANGLES = np.linspace(0, np.pi, SPARSE_KEYS.half_turn_directions, endpoint=False)
+_UNITS, _DOUBLED = list_units(_ANGLES), list_units(2 * _ANGLES)
 
 
 def compute_reaches(ellipses: Array) -> Array:
     """How far N ellipses (N x 5: cx, cy, rx, ry, angle) reach from their centres in the D compared directions."""
-    turn = _ANGLES[None, :] - ellipses[:, 4:5]
-    reaches: Array = np.hypot(ellipses[:, 2:3] * np.cos(turn), ellipses[:, 3:4] * np.sin(turn))
-    return reaches
+    return geometry.compute_reaches(ellipses, _DOUBLED)
 
 
 def compute_centres(ellipses: Array) -> Array:
     """Centres of N ellipses along the D compared directions: N x D."""
-    centres: Array = ellipses[:, 0:1] * np.cos(_ANGLES) + ellipses[:, 1:2] * np.sin(_ANGLES)
+    centres: Array = ellipses[:, :2] @ _UNITS
     return centres
 
 
@@ -86,8 +86,7 @@ def lead_out(ellipses: Array, room: Array) -> Array:
     if len(ellipses) < 2 * reach:
         return out
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (reach / 2)) ** 2)
-    padded = np.pad(ellipses[:, :4], ((reach, reach), (0, 0)), mode="reflect", reflect_type="odd")
-    mean = sliding_window_view(padded, len(kernel), axis=0) @ (kernel / kernel.sum())
+    mean = average(ellipses[:, :4], kernel / kernel.sum(), keep_trend=True)
     for columns, share in ((slice(0, 2), SPARSE_KEYS.lead_place_share), (slice(2, 4), SPARSE_KEYS.lead_size_share)):
         step = ellipses[:, columns] - mean[:, columns]
         length = np.maximum(np.hypot(step[:, 0], step[:, 1]), 1e-9)
@@ -105,13 +104,19 @@ def choose_keys(candidates: list[Array], bounds: Bounds) -> tuple[list[int], Arr
     return _Chooser(candidates, bounds).choose()
 
 
+_INSIDE_AND_OUTSIDE = np.array([[1.0], [-1.0]])
+
+
 class _Chooser:
     def __init__(self, candidates: list[Array], bounds: Bounds) -> None:
-        self._candidates, self._bounds = candidates, bounds
+        self._candidates = candidates
         self._last = len(candidates[0]) - 1
         self._maps = [_compute_maps(c) for c in candidates]
         everywhere = slice(0, self._last + 1)
-        self._usable = [bounds.contain(everywhere, m[:, 0], np.hypot(m[:, 1], m[:, 2])).tolist() for m in self._maps]
+        # Both bounds together: what a shape reaches beyond the inner one, and what the outer one reaches beyond it.
+        self._centres = np.stack([bounds.inner_centres, bounds.outer_centres], axis=1)
+        self._reaches = np.stack([bounds.inner_reaches, -bounds.outer_reaches], axis=1)
+        self._usable = [bounds.contain(everywhere, m[:, 0], _measure(m)).tolist() for m in self._maps]
         # The length of the previous stretch in frames: the next one is likely to be similar.
         self._guess = SPARSE_KEYS.first_guess_frames
 
@@ -168,11 +173,16 @@ class _Chooser:
         if end == begin + 1:
             return True
         first = self._maps[start][begin]
-        weight = (np.arange(1, end - begin) / (end - begin))[:, None, None]
-        between = first + weight * (self._maps[candidate][end] - first)
-        return bool(
-            self._bounds.contain(slice(begin + 1, end), between[:, 0], np.hypot(between[:, 1], between[:, 2])).all()
-        )
+        frames, weight = slice(begin + 1, end), np.arange(1, end - begin) / (end - begin)
+        between = first + weight[:, None, None] * (self._maps[candidate][end] - first)
+        room = _measure(between)[:, None] * _INSIDE_AND_OUTSIDE - self._reaches[frames]
+        return bool((np.abs(between[:, :1] - self._centres[frames]) <= room).all())
+
+
+def _measure(maps: Array) -> Array:
+    """The reaches (N x D) of shapes given as N x 3 x D; numpy's hypot takes several times as long."""
+    reaches: Array = np.sqrt(maps[:, 1] * maps[:, 1] + maps[:, 2] * maps[:, 2])
+    return reaches
 
 
 def _compute_maps(ellipses: Array) -> Array:
