@@ -25,6 +25,7 @@ from . import (
     review,
     settings,
     thumbnails,
+    workspace,
 )
 from .common import jobs
 from .preferences.properties import ROOT_PACKAGE
@@ -43,6 +44,7 @@ _ROOMS = (
     correction,
     bake,
     export,
+    workspace,
     settings,
     keymaps,
     command,

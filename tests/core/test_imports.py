@@ -207,6 +207,7 @@ ALLOWED: dict[str, set[str]] = {
         "blender/correction",
         "blender/bake",
     },
+    "blender/workspace": {"blender/common"},
     "blender": {
         "core/review",
         "core",
@@ -231,6 +232,7 @@ ALLOWED: dict[str, set[str]] = {
         "blender/correction",
         "blender/bake",
         "blender/export",
+        "blender/workspace",
     },
     "": {"blender"},
 }

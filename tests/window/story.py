@@ -20,6 +20,7 @@ from .hand import Box, Hand, Missed, Screenshot, State, compute_difference, comp
 
 PLACES = {
     "tab": (-13, 188),
+    "workspace": (297, 15),
     "preset": (245, 47),
     "detect": (186, 99),
     "effect": (245, 129),
@@ -652,6 +653,28 @@ def _cancel_a_broken_render(story: Story) -> None:
     hand.check(problems and problems[0].endswith("Its cover is not in the preview."), f"the guard reports: {problems}")
 
 
+def play_workspace(story: Story) -> None:
+    """The workspace is made by one click, shows the same film with the tab open, and is not made a second time."""
+    hand = story.hand
+    story.begin()
+    strips = [strip["name"] for strip in hand.look()["strips"]]
+    story.click("workspace")
+    state = hand.wait("the workspace", lambda s: s["workspace"] == "Face Blur" and len(s["areas"]) == 2, 20)
+    hand.wait("the tab Face Blur", lambda s: _get_area(s, "PREVIEW")["tab"] == "Face Blur", 20)
+    time.sleep(1.0)
+    hand.photograph("workspace")
+    state = hand.look()
+    hand.check([strip["name"] for strip in state["strips"]] == strips, "the workspace shows the same strips")
+    preview, timeline = (_get_area(state, view)["box"] for view in ("PREVIEW", "SEQUENCER"))
+    hand.check(preview[2] == timeline[2] and preview[3] > 1.5 * timeline[3], "the preview is large")
+    hand.check("UI" not in _get_area(state, "SEQUENCER")["regions"], "the timeline has no sidebar")
+    hand.move(preview[0] + 300, preview[1] + 300)
+    hand.press("ctrl+Page_Down")
+    hand.wait("another workspace", lambda s: s["workspace"] != "Face Blur", 5)
+    hand.press("ctrl+Page_Up")
+    hand.wait("the workspace again", lambda s: s["workspace"] == "Face Blur" and len(s["areas"]) == 2, 5)
+
+
 def play_desk(story: Story) -> None:
     """A cover that is dragged, undone and tracked; a region that is drawn; a face that is hidden in one frame."""
     hand = story.hand
@@ -1001,6 +1024,7 @@ STORIES: dict[str, Callable[[Story], None]] = {
     "what goes wrong": play_what_goes_wrong,
     "corrections": play_corrections,
     "desk": play_desk,
+    "workspace": play_workspace,
     "review": play_review,
     "people": play_people,
     "bake": play_bake,

@@ -230,6 +230,10 @@ def test_desk(desk: Desk, tmp_path: Path) -> None:
     desk.play("desk", film(tmp_path / "astronaut.mp4", "demo"), tmp_path, 300)
 
 
+def test_workspace(desk: Desk, tmp_path: Path) -> None:
+    desk.play("workspace", film(tmp_path / "astronaut.mp4", "demo"), tmp_path, 120)
+
+
 def test_review(desk: Desk, tmp_path: Path) -> None:
     desk.play("review", film(tmp_path / "astronaut.mp4", "demo"), tmp_path, 300)
 

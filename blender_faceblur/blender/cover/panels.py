@@ -21,11 +21,17 @@ class FACEBLUR_PT_main(Tab, bpy.types.Panel):
     bl_label = "Face Blur"
     guide = "editing"
 
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        if bpy.ops.faceblur.open_workspace.poll():
+            self.layout.operator("faceblur.open_workspace", text="", icon="WORKSPACE", emboss=False)
+        super().draw_header_preset(context)
+
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         scene = get_sequencer_scene(context)
         if scene is None:
             layout.label(text="Add a film to the sequencer", icon="INFO")
+            layout.operator("faceblur.open_workspace", icon="WORKSPACE")
             return
         settings = scene.faceblur
         column = layout.column()
