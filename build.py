@@ -22,6 +22,7 @@ COMMANDS = {
     "demo": ("tools.demo", "make a short film of a real face and blur it"),
     "wheel": ("tools.wheel", "build the Python package, which gives the command faceblur"),
     "package": ("tools.package", "build the extension's zips for Blender"),
+    "translations": ("tools.translations", "print what the catalogues of the interface's languages lack"),
     "docs": ("tools.site", "build the documentation's website"),
     "library": ("tools.library", "build a .blend file of the effects, for projects without the extension"),
     "bench": (
@@ -49,7 +50,7 @@ BENCHMARKS = (
 )
 ON_REQUEST = {"ensemble": ("ensemble", "five")}
 """Presets whose weights and packages are fetched only for commands that name them, by one of these names."""
-NEED_BPY = ("test", "lint", "package", "library", "bench soak", "bench strength")
+NEED_BPY = ("test", "lint", "package", "translations", "library", "bench soak", "bench strength")
 """Commands that always use Blender as a Python package."""
 NEED_BLENDER = ("bench speed",)
 """Commands that use Blender, unless an option skips it: the application if they are given one, or else the package."""
@@ -66,7 +67,7 @@ def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
         print("usage: python3 build.py COMMAND ...   (COMMAND --help says more)", file=sys.stderr)
         for name, (_, words) in COMMANDS.items():
-            print(f"  {name:8}{words}", file=sys.stderr)
+            print(f"  {name:13}{words}", file=sys.stderr)
         return 0 if sys.argv[1:] in (["-h"], ["--help"]) else 2
     command, arguments = sys.argv[1], sys.argv[2:]
     module, name = COMMANDS[command][0], command

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from blender_faceblur.blender.translations.catalogue import LANGUAGES
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.files import paths
 from blender_faceblur.weights.fetch import describe_missing, preset_models
@@ -42,6 +43,9 @@ OPTIONAL = {"dlib_resnet": "will not recognise people", "ppocr_text": "will not 
 
 NEEDED = ("LICENSE", "models/models.toml", "models/LICENCES.txt")
 """Files that a package contains in addition to the code."""
+
+CATALOGUES = tuple(f"blender/translations/{language}.po" for language in LANGUAGES)
+"""The catalogues of the interface's languages, which stand among the code."""
 
 COMMAND_ROOMS = ("command", "weights")
 """Rooms that only the Python package needs: they use the network, and an extension has no permission for that."""
@@ -295,14 +299,14 @@ def _list_problems(path: Path, archive: zipfile.ZipFile) -> list[str]:
         elif model["required"]:
             problems.append(f"{file} is missing")
     pages = [f"{GUIDE}/{name}" for name in list_files()]
-    known = {MANIFEST, *NEEDED, *wheels, *weights, *pages}
+    known = {MANIFEST, *NEEDED, *CATALOGUES, *wheels, *weights, *pages}
     modules = [name for name in names if re.fullmatch(r"(?!wheels/|models/|docs/)(\w+/)*\w+\.py", name)]
     problems += [
         f"{name} must not be in the zip"
         for name in names
         if (name not in known and name not in modules) or name.split("/")[0] in COMMAND_ROOMS
     ]
-    problems += [f"{name} is missing" for name in (*NEEDED, *pages, "__init__.py") if name not in names]
+    problems += [f"{name} is missing" for name in (*NEEDED, *CATALOGUES, *pages, "__init__.py") if name not in names]
     problems += [
         f"{name} is in the zip twice" for name, same in itertools.groupby(sorted(names)) if len(list(same)) > 1
     ]

@@ -17,9 +17,10 @@ from ..batch import cli
 from ..core.cover.effects import EffectSettings
 from ..core.review.groups import count_left
 from ..core.tracking.objects import choose_classes
+from ..core.translation import count
 from ..core.types import FaceBlurError
 from ..files.paths import check_models
-from ..reporting.progress import Outcome, Reporter, choose_reporter, count
+from ..reporting.progress import Outcome, Reporter, choose_reporter
 from .bake.baking import FOLDER, bake, list_bakeable, list_quicker_baked
 from .bake.baking import apply as apply_bake
 from .bake.orders import ensure_key

@@ -25,12 +25,14 @@ from . import (
     review,
     settings,
     thumbnails,
+    translations,
     workspace,
 )
 from .common import jobs
 from .preferences.properties import ROOT_PACKAGE
 
 _ROOMS = (
+    translations,
     common,
     preferences,
     cover,

@@ -10,6 +10,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, PointerProperty
 
 from ..core.detection.settings import DEFAULT_MARGIN, MARGINS
+from ..core.translation import CONTEXT
 from .correction.properties import EXTENT_ITEMS
 from .people.properties import FACEBLUR_PG_people
 from .preferences.properties import EFFECT_ITEMS, MARGIN_TEXT, PRESET_ITEMS, SAMPLES_TEXT, get_preferences
@@ -74,6 +75,7 @@ class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
     preset: EnumProperty(
         name="Preset",
         items=PRESET_ITEMS,
+        translation_context=CONTEXT,
         default="balanced",
         get_transform=_as_preferred("preset", PRESET_ITEMS),
         description="How carefully to look for faces",
@@ -81,6 +83,7 @@ class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
     effect: EnumProperty(
         name="Effect",
         items=EFFECT_ITEMS,
+        translation_context=CONTEXT,
         default="solid",
         get_transform=_as_preferred("effect", EFFECT_ITEMS),
         description="What covers the faces",

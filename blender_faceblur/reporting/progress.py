@@ -13,6 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from ..core.translation import count
+
 if TYPE_CHECKING:
     from tqdm import tqdm
 
@@ -305,11 +307,6 @@ def describe_faces(outcome: Outcome) -> str:
 def count_covered(faces: int, regions: int) -> str:
     """How many faces were covered, and how many regions (number plates and drawn regions) if there are any."""
     return count(faces, "face") + (f" and {count(regions, 'region')}" if regions else "") + " covered"
-
-
-def count(number: int, word: str) -> str:
-    """ "1 face", "2 faces"."""
-    return f"{number} {word}{'s' * (number != 1)}"
 
 
 def describe_time(seconds: float) -> str:

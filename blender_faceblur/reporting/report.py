@@ -27,6 +27,7 @@ from ..core.cover.obscured import draw_face
 from ..core.document.editing import list_locked_frames
 from ..core.review.groups import list_review_groups
 from ..core.review.queue import choose_clearest
+from ..core.translation import in_english
 from ..core.types import Evidence, FaceBlurError, Track, TrackDocument, TrackKind, TrackStatus
 from ..core.verification.findings import Finding, FindingKind, Verification, to_content
 from ..files.paths import get_version, list_models
@@ -62,6 +63,7 @@ class ReportSubject:
     """The version line of the Blender that rendered, if known."""
 
 
+@in_english()
 def collect_report(subject: ReportSubject) -> dict[str, Any]:
     """The content of a report, as data for JSON. Raises FaceBlurError where a file cannot be read."""
     document, output, verification = subject.document, subject.output, subject.verification
@@ -254,6 +256,7 @@ def _encode(picture: bytes) -> str:
     return base64.b64encode(picture).decode("ascii")
 
 
+@in_english()
 def list_findings(verification: Verification) -> list[str]:
     """The problems, leaks and findings to review of a verification, one line each."""
     return [
@@ -286,6 +289,7 @@ margin: 1em 2em 0 0; } tr, img { break-inside: avoid; } @media print { body { ma
 """
 
 
+@in_english()
 def to_html(content: Mapping[str, Any]) -> str:
     """The report as one HTML page without scripts and external links."""
     source, verification, program = content["source"], content["verification"], content["program"]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import bpy
 
+from ...core.translation import translate
 from ...core.types import FaceBlurError
 from ...files.baked import remember_source
 from ...files.workplace import Workplace, place_file
@@ -124,7 +125,9 @@ def _bake(orders: list[BakeOrder], folder: Path, wait_s: float | None) -> Genera
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
-            raise FaceBlurError(f"The folder {folder} cannot be created: {error.strerror}.") from error
+            raise FaceBlurError(
+                translate("The folder {folder} cannot be created: {strerror}.", folder=folder, strerror=error.strerror)
+            ) from error
         with Workplace() as workplace:
             yield from paint_orders(orders, painting, folder, folder, workplace, wait_s)
     return BakeResult(films, painting.digests, painting.notes)
@@ -141,7 +144,9 @@ def _deliver(folder: Path, made: PaintedFootage) -> BakedFilm:
             try:
                 painted.path.rename(final)
             except OSError as error:
-                raise FaceBlurError(f"{final} cannot be written: {error.strerror}.") from error
+                raise FaceBlurError(
+                    translate("{final} cannot be written: {strerror}.", final=final, strerror=error.strerror)
+                ) from error
         else:
             place_file(painted.path, final, overwrite=False)
     return BakedFilm(order, replace(painted, path=final), fingerprint, made.outlines, made.painted)
@@ -260,7 +265,9 @@ def unbake(strips: Iterable[bpy.types.Strip], source: Path | None = None) -> tup
 def _unbake_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, source: Path | None) -> None:
     record = BakedRecord.load(strip)
     if record.mask is None or record.group is None:
-        raise FaceBlurError(f"'{strip.name}' cannot be unbaked, because its mask or its effect was deleted.")
+        raise FaceBlurError(
+            translate("'{name}' cannot be unbaked, because its mask or its effect was deleted.", name=strip.name)
+        )
     footage, written = find_source(strip, record, source)
     film, name = find_film(strip), strip.name
     # Cover first: a failure must not leave the source bare.

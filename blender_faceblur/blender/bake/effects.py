@@ -11,6 +11,7 @@ from pathlib import Path
 import bpy
 
 from ...core.cover.effects import EffectSettings, compute_grid, to_linear
+from ...core.translation import translate
 from ...core.types import FaceBlurError
 from ..common.marks import MARK
 from ..cover.compositing import get_sticker
@@ -34,17 +35,32 @@ def read_painted_effect(
     effect = read_group_effect(group)
     node = _get_cover_node(group)
     if effect is None or node is None:
-        raise FaceBlurError(f"The effect of '{strip}' was changed by hand, so it cannot be baked. Apply its settings.")
+        raise FaceBlurError(
+            translate(
+                "The effect of '{strip}' was changed by hand, so it cannot be baked. Apply its settings.", strip=strip
+            )
+        )
     changed = find_changed_group(group, size, effect, has_alpha)
     if changed:
         raise FaceBlurError(
-            f"The nodes of '{changed}', which cover '{strip}', were changed by hand, so that a baked film would look "
-            "different. Rename that node group and apply the effect's settings again, or render without a bake."
+            translate(
+                "The nodes of '{changed}', which cover '{strip}', were changed by hand, so that a baked film would "
+                "look different. Rename that node group and apply the effect's settings again, or render without a "
+                "bake.",
+                changed=changed,
+                strip=strip,
+            )
         )
     values = {socket.name: socket for socket in node.inputs if hasattr(socket, "default_value")}
     for name in ("Columns", "Rows", "Color"):
         if name in values and values[name].is_linked:
-            raise FaceBlurError(f"'{name}' of the effect of '{strip}' is linked to a node, so it cannot be baked.")
+            raise FaceBlurError(
+                translate(
+                    "'{name}' of the effect of '{strip}' is linked to a node, so it cannot be baked.",
+                    name=name,
+                    strip=strip,
+                )
+            )
     if "Columns" in values and "Rows" in values:
         grid = values["Columns"].default_value, values["Rows"].default_value
         samples = get_effect(effect.kind).samples_per_face or effect.samples_across
@@ -72,7 +88,11 @@ def write_sticker(name: str, folder: Path) -> str:
         target = folder / f"{hashlib.sha256(data).hexdigest()[:16]}{path.suffix or '.png'}"
         target.write_bytes(data)
     except OSError as error:
-        raise FaceBlurError(f"The picture '{name}' of the effect cannot be read: {error.strerror}.") from error
+        raise FaceBlurError(
+            translate(
+                "The picture '{name}' of the effect cannot be read: {strerror}.", name=name, strerror=error.strerror
+            )
+        ) from error
     return str(target)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, StringProperty
 
+from ...core.translation import count, translate
 from ...core.types import FaceBlurError
-from ...reporting.progress import count
 from ..common.context import get_sequencer_scene, refresh_shown_sequencers
 from ..common.job_operator import JobOperator, JobSteps
 from ..common.jobs import JOB
@@ -55,7 +55,7 @@ class FACEBLUR_OT_bake(JobOperator, bpy.types.Operator):
             refresh_shown_sequencers()
         if not result.films:
             return "All films are up to date", problems
-        return (f"{count(len(done), 'strip')} baked" if done else ""), problems
+        return (translate("{strips} baked", strips=count(len(done), "strip")) if done else ""), problems
 
 
 class FACEBLUR_OT_unbake(bpy.types.Operator):
@@ -96,7 +96,7 @@ class FACEBLUR_OT_unbake(bpy.types.Operator):
             refresh_shown_sequencers()
         if not done:
             return {"CANCELLED"}
-        self.report({"INFO"}, f"{count(len(done), 'strip')} unbaked")
+        self.report({"INFO"}, translate("{strips} unbaked", strips=count(len(done), "strip")))
         return {"FINISHED"}
 
 
@@ -126,7 +126,7 @@ class FACEBLUR_OT_delete_unused_bakes(bpy.types.Operator):
         for path in unused.paths[:_MOST_LISTED]:
             self.layout.label(text=path.name)
         if len(unused.paths) > _MOST_LISTED:
-            self.layout.label(text=f"and {len(unused.paths) - _MOST_LISTED} more")
+            self.layout.label(text=translate("and {paths} more", paths=len(unused.paths) - _MOST_LISTED))
         if unused.others:
             self.layout.label(text="Copies of this project may show them. Projects beside it:", icon="ERROR")
         for name in unused.others[:_MOST_LISTED]:
@@ -139,7 +139,14 @@ class FACEBLUR_OT_delete_unused_bakes(bpy.types.Operator):
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        self.report({"INFO"}, f"{count(len(unused.paths), 'unused bake')} deleted, {unused.size / 1e6:.0f} MB")
+        self.report(
+            {"INFO"},
+            translate(
+                "{bakes} deleted, {size:.0f} MB",
+                bakes=count(len(unused.paths), "unused bake"),
+                size=unused.size / 1000000.0,
+            ),
+        )
         return {"FINISHED"}
 
 

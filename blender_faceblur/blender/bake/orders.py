@@ -14,6 +14,7 @@ from typing import Any
 import bpy
 
 from ...core.cover.effects import EffectSettings
+from ...core.translation import translate
 from ...core.types import FaceBlurError
 from ...files.baked import recall_source
 from ...sources import compute_fingerprint
@@ -68,7 +69,9 @@ def plan(strips: Iterable[bpy.types.Strip]) -> list[BakeOrder]:
         try:
             order = plan_baked(strip) if is_baked(strip) else _plan_covered(strip)
         except DamagedRecordError as error:
-            raise FaceBlurError(f"'{strip.name}': {error}. Detect its faces again.") from error
+            raise FaceBlurError(
+                translate("'{name}': {error}. Detect its faces again.", name=strip.name, error=error)
+            ) from error
         if order is None:
             continue
         key = order.source, order.mask, order.effect, order.face_px
@@ -82,18 +85,24 @@ def plan(strips: Iterable[bpy.types.Strip]) -> list[BakeOrder]:
 def _plan_covered(strip: bpy.types.Strip) -> BakeOrder:
     scene = strip.id_data
     if scene.library is not None:
-        raise FaceBlurError(f"'{strip.name}' is in the linked scene '{scene.name}'. Make the scene local first.")
+        raise FaceBlurError(
+            translate(
+                "'{name}' is in the linked scene '{scene}'. Make the scene local first.",
+                name=strip.name,
+                scene=scene.name,
+            )
+        )
     if strip.type not in KINDS:
-        raise FaceBlurError(f"'{strip.name}' is not a movie or image strip.")
+        raise FaceBlurError(translate("'{name}' is not a movie or image strip.", name=strip.name))
     footage, mask, modifier = get_footage(strip), get_mask(strip), get_modifier(strip)
     if mask is None or modifier is None:
-        raise FaceBlurError(f"'{strip.name}' has lost its mask. Detect its faces again.")
+        raise FaceBlurError(translate("'{name}' has lost its mask. Detect its faces again.", name=strip.name))
     extend_frame_range(mask)
     adopt_layers(mask)
     # After the bake, nobody asks for a review any more.
     for fault in check_strip(scene, strip, asks_for_review()):
         if fault.shows:
-            raise FaceBlurError(f"'{strip.name}' would show faces: {fault.text}")
+            raise FaceBlurError(translate("'{name}' would show faces: {text}", name=strip.name, text=fault.text))
     ensure_key(mask)
     return make_order(strip, footage, read_written(strip), mask, modifier.node_group)
 
@@ -106,7 +115,11 @@ def plan_baked(strip: bpy.types.Strip) -> BakeOrder | None:
     if record.mask is None or record.group is None:
         if known:
             return None
-        raise FaceBlurError(f"'{strip.name}' has lost its mask or its effect. Unbake it and detect its faces again.")
+        raise FaceBlurError(
+            translate(
+                "'{name}' has lost its mask or its effect. Unbake it and detect its faces again.", name=strip.name
+            )
+        )
     extend_frame_range(record.mask)
     adopt_layers(record.mask)
     if compute_stamp(record.mask, record.group) != record.stamp:
@@ -172,13 +185,20 @@ def find_source(strip: bpy.types.Strip, record: BakedRecord, source: Path | None
     there = [place for place in places if place.path.exists()]
     if not there:
         raise FaceBlurError(
-            f"The source of '{strip.name}' is not where it was, or not known on this computer. The strip stays baked. "
-            "Choose the file to unbake it."
+            translate(
+                "The source of '{name}' is not where it was, or not known on this computer. The strip stays baked. "
+                "Choose the file to unbake it.",
+                name=strip.name,
+            )
         )
     found = next((place for place in there if _is_source(place, record)), None)
     if found is None:
         raise FaceBlurError(
-            f"{there[-1].name} is not the source of '{strip.name}', or was changed. The strip stays baked."
+            translate(
+                "{file} is not the source of '{name}', or was changed. The strip stays baked.",
+                file=there[-1].name,
+                name=strip.name,
+            )
         )
     if known is not None and resolve_path(known.written) == found.path:
         return found, known.written

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import bpy
 
+from ...core.translation import translate
 from ...core.types import FaceBlurError
 from .baking import FOLDER
 from .orders import KEY, list_strips, resolve_path
@@ -65,7 +66,9 @@ def delete_unused(paths: Iterable[Path]) -> None:
             else:
                 path.unlink()
         except OSError as error:
-            raise FaceBlurError(f"{path} cannot be deleted: {error.strerror}.") from error
+            raise FaceBlurError(
+                translate("{path} cannot be deleted: {strerror}.", path=path, strerror=error.strerror)
+            ) from error
 
 
 def _list_shown() -> set[Path]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import bpy
 
+from ...core.translation import translate
 from ...core.types import FaceBlurError, TrackDocument
 from ...worker.protocol import SourceRef
 from .marks import BAKED
@@ -37,19 +38,24 @@ class Footage:
 def get_footage(strip: bpy.types.Strip) -> Footage:
     """The files of a movie or image strip. Raises FaceBlurError, which names the strip, if they cannot be analysed."""
     if BAKED in strip:
-        raise FaceBlurError(f"'{strip.name}' is baked: its covers are part of its film. Unbake it to change them.")
+        raise FaceBlurError(
+            translate("'{name}' is baked: its covers are part of its film. Unbake it to change them.", name=strip.name)
+        )
     return get_shown_footage(strip)
 
 
 def get_shown_footage(strip: bpy.types.Strip) -> Footage:
     """Like `get_footage`, also for the film of a baked strip."""
     if strip.type not in KINDS:
-        raise FaceBlurError(f"'{strip.name}' is not a movie or image strip.")
+        raise FaceBlurError(translate("'{name}' is not a movie or image strip.", name=strip.name))
     if strip.type == "MOVIE":
         if strip.stream_index > 0:
             raise FaceBlurError(
-                f"'{strip.name}' shows another video stream than the film's first, and only that one can be analysed. "
-                "Set the strip's stream index to 0."
+                translate(
+                    "'{name}' shows another video stream than the film's first, and only that one can be analysed. "
+                    "Set the strip's stream index to 0.",
+                    name=strip.name,
+                )
             )
         footage = Footage(_resolve_path(strip, strip.filepath))
     else:
@@ -57,7 +63,13 @@ def get_shown_footage(strip: bpy.types.Strip) -> Footage:
         folder = _resolve_path(strip, strip.directory)
         footage = Footage(folder, names) if len(names) > 1 else Footage(folder / names[0])
     if not footage.path.exists():
-        raise FaceBlurError(f"'{strip.name}': {footage.path} does not exist. Point the strip to its file again.")
+        raise FaceBlurError(
+            translate(
+                "'{name}': {path} does not exist. Point the strip to its file again.",
+                name=strip.name,
+                path=footage.path,
+            )
+        )
     return footage
 
 
@@ -68,16 +80,29 @@ def check_document(scene: bpy.types.Scene, strip: bpy.types.Strip, document: Tra
     shown = (element.orig_width, element.orig_height)
     if 0 not in shown and shown != (source.width, source.height):
         raise FaceBlurError(
-            f"'{strip.name}': Blender shows {shown[0]} x {shown[1]} pixels, but {source.width} x "
-            f"{source.height} were analysed. Reload the strip and detect its faces again."
+            translate(
+                "'{name}': Blender shows {shown_width} x {shown_height} pixels, but {width} x {height} were analysed. "
+                "Reload the "
+                "strip and detect its faces again.",
+                name=strip.name,
+                shown_width=shown[0],
+                shown_height=shown[1],
+                width=source.width,
+                height=source.height,
+            )
         )
     if abs(strip.frame_duration - source.frame_count) <= 1 or strip.retiming_keys:
         return
     # Only now, because Blender opens the film to find its rate.
     if strip.type != "MOVIE" or abs(strip.fps - get_frame_rate(scene)) <= 1e-3 * strip.fps:
         raise FaceBlurError(
-            f"'{strip.name}': Blender counts {strip.frame_duration} frames, but {source.frame_count} "
-            "were analysed. Reload the strip and detect its faces again."
+            translate(
+                "'{name}': Blender counts {shown} frames, but {analysed} were analysed. Reload the strip "
+                "and detect its faces again.",
+                name=strip.name,
+                shown=strip.frame_duration,
+                analysed=source.frame_count,
+            )
         )
 
 
@@ -121,7 +146,11 @@ def describe_frames(strip: bpy.types.Strip, start: int, stop: int, frame_count: 
     after = [(0, start)] if strip.use_reverse_frames else [(stop, frame_count)]
     end = find_timeline_frame(strip, after, frame_count) if frame_count > 1 and after[0][0] < after[0][1] else None
     last = (end if end is not None else int(strip.frame_final_end)) - 1
-    return f"Frames {first} to {last}" if last > first else f"Frame {first}"
+    return (
+        translate("Frames {first} to {last}", first=first, last=last)
+        if last > first
+        else translate("Frame {first}", first=first)
+    )
 
 
 def compute_shown(strip: bpy.types.Strip, first: int, stop: int, frame_count: int) -> tuple[int, int] | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import bpy
 
+from ...core.translation import translate
 from ...core.types import FaceBlurError
 from .jobs import JOB, Step, describe_step, redraw, run_to_end, stop
 
@@ -141,4 +142,4 @@ class JobOperator:
 
 def _show_status(context: bpy.types.Context) -> None:
     if context.workspace is not None:
-        context.workspace.status_text_set(f"Face Blur: {describe_step(JOB.step)}   ESC: cancel")
+        context.workspace.status_text_set(translate("Face Blur: {step}   ESC: cancel", step=describe_step(JOB.step)))

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import bpy
 
+from ...core.translation import mark, translate
 from ...reporting.progress import describe_time
 from ...worker.client import Request, watch_job
 from ...worker.protocol import Message, Stage
@@ -114,14 +115,16 @@ def run_to_end(job: Generator[Step | None, None, T], on_step: Callable[[Step], N
 
 
 JOB = JobState()
-_STAGES = {
-    "follow": "tracking, ",
-    "verify": "verifying, ",
-    "recognise": "recognising, ",
-    "evaluate": "reading the masks, ",
-    "render": "rendering, ",
-    "export": "exporting, ",
-}
+_STAGES = mark(
+    {
+        "follow": "tracking",
+        "verify": "verifying",
+        "recognise": "recognising",
+        "evaluate": "reading the masks",
+        "render": "rendering",
+        "export": "exporting",
+    }
+)
 
 
 def stop() -> None:
@@ -133,14 +136,26 @@ def stop() -> None:
 
 def describe_step(step: Step | None) -> str:
     if step is None:
-        return "Starting"
-    which = f"{step.strip} ({step.number} of {step.count})" if step.count > 1 else step.strip
+        return translate("Starting")
+    which = (
+        translate("{strip} ({number} of {count})", strip=step.strip, number=step.number, count=step.count)
+        if step.count > 1
+        else step.strip
+    )
     if step.stage == Stage.LINK:
-        return f"{which}: linking detections into tracks"
+        return translate("{which}: linking detections into tracks", which=which)
+    stage = translate(_STAGES[step.stage]) if step.stage in _STAGES else ""
     if not step.total:
-        return f"{which}: {_STAGES.get(step.stage, '').removesuffix(', ')}"
-    left = f", {describe_time(step.left_s)} left" if step.left_s is not None else ""
-    return f"{which}: {_STAGES.get(step.stage, '')}{step.done} of {step.total} frames{left}"
+        return f"{which}: {stage}"
+    left = translate(", {time} left", time=describe_time(step.left_s)) if step.left_s is not None else ""
+    return translate(
+        "{which}: {stage}{done} of {total} frames{left}",
+        which=which,
+        stage=f"{stage}, " if stage else "",
+        done=step.done,
+        total=step.total,
+        left=left,
+    )
 
 
 def redraw() -> None:

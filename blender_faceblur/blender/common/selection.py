@@ -9,6 +9,7 @@ from typing import Any
 
 import bpy
 
+from ...core.translation import translate
 from .context import get_sequencer_scene
 from .footage import KINDS
 from .jobs import JOB
@@ -68,13 +69,13 @@ def get_named_strip(operator: bpy.types.Operator, scene: bpy.types.Scene | None,
     """The strip of that name. If it no longer exists, the operator reports an error and the result is None."""
     strip = scene.sequence_editor.strips_all.get(name) if scene is not None else None
     if strip is None:
-        operator.report({"ERROR"}, f"The strip '{name}' no longer exists")
+        operator.report({"ERROR"}, translate("The strip '{name}' no longer exists", name=name))
     return strip
 
 
 def refuse(operator: type[bpy.types.Operator], reason: str) -> bool:
     """Set the poll message that explains a disabled button; returns False, for `poll` to return."""
-    operator.poll_message_set(reason)
+    operator.poll_message_set(translate(reason))
     return False
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import bpy
 from bpy.app.handlers import persistent
 
+from ...core.translation import translate
 from ...core.types import FaceBlurError, SourceInfo, TrackDocument
 from ..common.footage import compute_source_frame, get_footage
 from ..cover.strips import get_mask
@@ -78,7 +79,7 @@ def open_masks(scene: bpy.types.Scene, strip: bpy.types.Strip, window: bpy.types
         raise FaceBlurError("A mask is already being edited. Use Back to the Film first.")
     mask = get_mask(strip)
     if mask is None:
-        raise FaceBlurError(f"'{strip.name}' has no mask. Detect its faces first.")
+        raise FaceBlurError(translate("'{name}' has no mask. Detect its faces first.", name=strip.name))
     document = load_document(mask)
     helper = _build_scene(scene, strip, mask, document.source)
     if window is not None:

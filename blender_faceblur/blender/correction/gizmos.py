@@ -13,6 +13,7 @@ import bpy
 from bpy.props import FloatProperty, FloatVectorProperty, StringProperty
 from mathutils import Matrix
 
+from ...core.translation import translate
 from ...core.types import Ellipse, FaceBlurError
 from ..common.context import get_sequencer_scene
 from ..common.footage import compute_source_frame
@@ -61,7 +62,12 @@ class FACEBLUR_OT_set_cover(bpy.types.Operator):
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        self.report({"INFO"}, f"'{self.track or target.track}' is locked here. Use Track to continue from this key")
+        self.report(
+            {"INFO"},
+            translate(
+                "'{track}' is locked here. Use Track to continue from this key", track=self.track or target.track
+            ),
+        )
         return {"FINISHED"}
 
 

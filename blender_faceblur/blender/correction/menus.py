@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import bpy
 
+from ...core.translation import mark, translate
 from ..common.context import get_sequencer_scene
 
 
@@ -58,7 +59,7 @@ def draw_pie(layout: bpy.types.UILayout, context: bpy.types.Context, face: str) 
 def draw_face_menu(layout: bpy.types.UILayout) -> None:
     """All corrections of the active face, whose name is the menu's title."""
     for where, text in _WHERE:
-        off = layout.operator("faceblur.switch_face", text=f"Switch Off in {text}")
+        off = layout.operator("faceblur.switch_face", text=translate("Switch Off in {text}", text=translate(text)))
         off.action, off.where = "OFF", where
     layout.menu("FACEBLUR_MT_switch_on", text="Switch On")
     layout.separator()
@@ -75,4 +76,4 @@ def draw_off_menu(layout: bpy.types.UILayout) -> None:
         off.action, off.where = "OFF", where
 
 
-_WHERE = (("FRAME", "This Frame"), ("RANGE", "Preview Range"), ("FILM", "Whole Film"))
+_WHERE = mark((("FRAME", "This Frame"), ("RANGE", "Preview Range"), ("FILM", "Whole Film")))

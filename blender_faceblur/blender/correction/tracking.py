@@ -11,6 +11,7 @@ import bpy
 
 from ...core.document import editing
 from ...core.document.tracks_file import read_document as read_file
+from ...core.translation import translate
 from ...core.types import Ellipse, Evidence, FaceBlurError, Sample, TrackDocument
 from ...files.workplace import Workplace
 from ...worker.client import build_track_request
@@ -86,7 +87,9 @@ def start_track(
     if source_frame not in keys:
         here = editing.get_sample(found, source_frame)
         if here is None and not keys:
-            raise FaceBlurError(f"'{track}' is not in this frame. Go to a frame with it, or place it here.")
+            raise FaceBlurError(
+                translate("'{track}' is not in this frame. Go to a frame with it, or place it here.", track=track)
+            )
         if here is not None and (not keys or direction != "BOTH"):
             keys[source_frame] = here.ellipse
     return TrackingStart(
@@ -140,4 +143,9 @@ def apply_tracked(place: TrackingStart, samples: list[Sample]) -> str:
 
     change_tracks(mask, change)
     frames = [*place.keys, *(sample.source_frame for sample in samples)]
-    return f"'{place.track}' was tracked from frame {min(frames)} to {max(frames)} of the source"
+    return translate(
+        "'{track}' was tracked from frame {first} to {last} of the source",
+        track=place.track,
+        first=min(frames),
+        last=max(frames),
+    )

@@ -15,6 +15,7 @@ from typing import Any
 
 import bpy
 
+from ...core.translation import translate
 from ...core.types import FaceBlurError
 from ...painting.outlines import combine_digests
 from ..common.curves import list_curves
@@ -63,7 +64,9 @@ class BakedRecord:
             if not all(isinstance(values[key], kind) for key, kind in _PLAIN.items()):
                 raise TypeError
         except (KeyError, TypeError, AttributeError):
-            raise FaceBlurError(f"The data of the baked strip '{strip.name}' is damaged. Bake it again.") from None
+            raise FaceBlurError(
+                translate("The data of the baked strip '{name}' is damaged. Bake it again.", name=strip.name)
+            ) from None
         return cls(mask if mask is not None and has_record(mask) else None, group, **values)
 
     def save(self, strip: bpy.types.Strip) -> None:

@@ -11,6 +11,7 @@ from dataclasses import asdict, fields
 import bpy
 
 from ...core.cover.effects import EffectSettings
+from ...core.translation import translate
 from ...core.types import FaceBlurError, TrackDocument
 from ..common.footage import Footage, check_document, get_footage
 from ..common.marks import BAKED, get_modifier
@@ -55,10 +56,13 @@ def apply_analysis(
         strip = scene.sequence_editor.strips_all.get(name) if scene.sequence_editor is not None else None
         try:
             if strip is None:
-                raise FaceBlurError(f"The strip '{name}' no longer exists, so it was not covered.")
+                raise FaceBlurError(translate("The strip '{name}' no longer exists, so it was not covered.", name=name))
             if get_footage(strip) != footage:
                 raise FaceBlurError(
-                    f"The strip '{name}' now shows another file, so it was not covered. Detect its faces again."
+                    translate(
+                        "The strip '{name}' now shows another file, so it was not covered. Detect its faces again.",
+                        name=name,
+                    )
                 )
             check_document(scene, strip, document)
             if mask is None:

@@ -14,6 +14,7 @@ from contextlib import suppress
 import bpy
 from bpy.app.handlers import persistent
 
+from ...core.translation import translate
 from ..common.context import refresh_shown_sequencers
 from ..masks.changes import forget_written, is_held, mark_dirty, watch_edits
 from ..masks.mask import extend_frame_range
@@ -106,7 +107,7 @@ def _sync_at_rest() -> float | None:
     for scene in bpy.data.scenes:
         if has_other_speeds(scene):
             for problem in sync_mask_strips(scene):
-                print(f"Face Blur: {problem}")
+                print(translate("Face Blur: {problem}", problem=problem))
     refresh_shown_sequencers()
     return None
 
@@ -125,9 +126,12 @@ def _prepare_render(scene: bpy.types.Scene, _: object = None) -> None:
         if not with_operators and is_out_of_speed(scene, footage, mask_strip):
             modifier.input_mask_strip = None
             problems.append(
-                f"The strip '{footage.name}' is covered completely, because its mask does not have its new speed yet."
+                translate(
+                    "The strip '{name}' is covered completely, because its mask does not have its new speed yet.",
+                    name=footage.name,
+                )
             )
         # The sequencer would render cached frames, with outdated masks.
         mask_strip.invalidate_cache("RAW")
     for problem in problems:
-        print(f"Face Blur: {problem}")
+        print(translate("Face Blur: {problem}", problem=problem))

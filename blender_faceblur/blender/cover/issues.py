@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import bpy
 
+from ...core.translation import translate
 from ..common.curves import list_curves
 from .strips import list_moving_modifiers
 
@@ -59,7 +60,7 @@ def list_cover_issues(
     if _is_animated(scene, strip, "strobe"):
         found.append(("Its strobe is animated, but its mask's strobe cannot be. Remove the animation.", False))
     found += [
-        (f"Its cover lags behind: {text}. Give the footage itself that speed.", False)
+        (translate("Its cover lags behind: {text}. Give the footage itself that speed.", text=text), False)
         for text in _list_odd_speeds(scene, strip, sources or SpeedSources.find(scene))
     ]
     return found
@@ -80,16 +81,18 @@ def _list_odd_speeds(scene: bpy.types.Scene, strip: bpy.types.Strip, sources: Sp
         start = min((child.frame_final_start for child in meta.strips), default=0)
         stop = max((child.frame_final_end for child in meta.strips), default=0)
         if meta.frame_duration != stop - start or not float(meta.strobe).is_integer():
-            yield f"the meta strip '{meta.name}' has another speed"
+            yield translate("the meta strip '{name}' has another speed", name=meta.name)
     reached = {part.name for part in around}
     for effect in sources.effects:
         if not any(part.name in reached for part in _list_inputs(effect)):
             continue
         reached.add(effect.name)
         if effect.type == "SPEED" and not _has_whole_speed(scene, effect):
-            yield f"the effect '{effect.name}' gives it another speed"
+            yield translate("the effect '{name}' gives it another speed", name=effect.name)
     for other, shown in sources.shown:
-        yield f"the strip '{shown.name}' in the scene '{other.name}' has another speed"
+        yield translate(
+            "the strip '{name}' in the scene '{scene}' has another speed", name=shown.name, scene=other.name
+        )
 
 
 def _has_whole_speed(scene: bpy.types.Scene, effect: bpy.types.Strip) -> bool:

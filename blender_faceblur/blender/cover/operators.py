@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import bpy
 
+from ...core.translation import count, translate
 from ...core.types import FaceBlurError
-from ...reporting.progress import count
 from ..common.context import get_sequencer_scene, refresh_shown_sequencers
 from ..common.footage import get_footage
 from ..common.jobs import JOB
@@ -39,13 +39,15 @@ class FACEBLUR_OT_apply(bpy.types.Operator):
             try:
                 mask = get_mask(strip) or find_lost_mask(strip) or find_mask_of_footage(get_footage(strip))
                 if mask is None:
-                    raise FaceBlurError(f"'{strip.name}': its faces have not been detected yet. Use Detect Faces.")
+                    raise FaceBlurError(
+                        translate("'{name}': its faces have not been detected yet. Use Detect Faces.", name=strip.name)
+                    )
                 put_cover(scene, strip, mask, effect, load_document(mask))
                 done.append(strip.name)
             except FaceBlurError as error:
                 problems.append(str(error))
             except DamagedRecordError as error:
-                problems.append(f"'{strip.name}': {error}. Detect its faces again.")
+                problems.append(translate("'{name}': {error}. Detect its faces again.", name=strip.name, error=error))
         problems += sync_mask_strips(scene)
         # Strips whose mask cannot have their speed are among the problems.
         done = [name for name in done if get_mask(scene.sequence_editor.strips_all[name]) is not None]
@@ -56,7 +58,7 @@ class FACEBLUR_OT_apply(bpy.types.Operator):
             refresh_shown_sequencers()
         if not done:
             return {"CANCELLED"}
-        self.report({"INFO"}, f"{count(len(done), 'strip')} covered with these settings")
+        self.report({"INFO"}, translate("{strips} covered with these settings", strips=count(len(done), "strip")))
         return {"FINISHED"}
 
 
@@ -81,5 +83,5 @@ class FACEBLUR_OT_remove(bpy.types.Operator):
             uncover(scene, scene.sequence_editor.strips_all[name])
         if not bpy.app.background:
             refresh_shown_sequencers()
-        self.report({"WARNING"}, f"{count(len(names), 'strip')} no longer covered: faces show")
+        self.report({"WARNING"}, translate("{strips} no longer covered: faces show", strips=count(len(names), "strip")))
         return {"FINISHED"}

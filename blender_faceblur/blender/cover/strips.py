@@ -8,6 +8,7 @@ from typing import Any
 
 import bpy
 
+from ...core.translation import translate
 from ...core.types import FaceBlurError
 from ..common.context import borrow_selection, borrow_sequencer
 from ..common.marks import MARK, get_modifier
@@ -257,7 +258,9 @@ def _choose_free_channel(strips: Collection[bpy.types.Strip], strip: bpy.types.S
             for other in taken
         ):
             return channel
-    raise FaceBlurError(f"No channel above the strip '{strip.name}' is free for its mask. Move the strip down.")
+    raise FaceBlurError(
+        translate("No channel above the strip '{name}' is free for its mask. Move the strip down.", name=strip.name)
+    )
 
 
 def has_other_speeds(scene: bpy.types.Scene) -> bool:

@@ -17,6 +17,7 @@ from ...core.cover.effects import EffectSettings
 from ...core.detection.settings import DEFAULT_MARGIN
 from ...core.document.tracks_file import read_document
 from ...core.tracking.objects import choose_classes, merge_objects
+from ...core.translation import translate
 from ...core.types import FaceBlurError, TrackDocument
 from ...files.paths import check_models, get_stored_analyses_folder
 from ...files.workplace import Workplace
@@ -115,9 +116,14 @@ def _limit_ranges(scene: bpy.types.Scene, sources: list[SourceDetection], in_ran
         shown = [span for span in spans if span is not None]
         if not shown:
             found.problem = (
-                f"'{found.strips[0]}' shows nothing in the preview range. Set a range that the strip overlaps."
+                translate(
+                    "'{strips}' shows nothing in the preview range. Set a range that the strip overlaps.",
+                    strips=found.strips[0],
+                )
                 if in_range
-                else f"'{found.strips[0]}' shows no frame of its file. Move its ends so that it does."
+                else translate(
+                    "'{strips}' shows no frame of its file. Move its ends so that it does.", strips=found.strips[0]
+                )
             )
             continue
         begin, end = max(min(a for a, _ in shown) - margin, 0), min(max(b for _, b in shown) + margin, total)

@@ -9,8 +9,9 @@ import bpy
 from bpy.props import BoolProperty
 
 from ...core.review.groups import count_left
+from ...core.translation import count, translate
 from ...core.types import FaceBlurError, TrackKind
-from ...reporting.progress import count, count_covered
+from ...reporting.progress import count_covered
 from ..common.context import get_sequencer_scene, refresh_shown_sequencers
 from ..common.job_operator import JobOperator, JobSteps
 from ..common.jobs import JOB, stop
@@ -53,7 +54,7 @@ class FACEBLUR_OT_detect(JobOperator, bpy.types.Operator):
     def finish(self, context: bpy.types.Context, result: list[SourceDetection]) -> tuple[str, list[str]]:
         scene = bpy.data.scenes.get(self._scene)
         if scene is None:
-            return "", [f"The scene '{self._scene}' no longer exists, so nothing was covered."]
+            return "", [translate("The scene '{scene}' no longer exists, so nothing was covered.", scene=self._scene)]
         problems = cover_found(scene, result, read_effect_settings(scene))
         JOB.provider = next((found.provider for found in result if found.provider), JOB.provider)
         JOB.notes = list(dict.fromkeys(note for found in result for note in found.notes))
@@ -68,7 +69,9 @@ class FACEBLUR_OT_detect(JobOperator, bpy.types.Operator):
         kinds = [track.kind for document in documents for track in document.tracks]
         faces = kinds.count(TrackKind.FACE)
         covered = count_covered(faces, len(kinds) - faces)
-        return f"{covered}, {count(sum(count_left(d) for d in documents), 'item')} to review", problems
+        return translate(
+            "{covered}, {items} to review", covered=covered, items=count(sum(count_left(d) for d in documents), "item")
+        ), problems
 
 
 class FACEBLUR_OT_cancel(bpy.types.Operator):

@@ -8,6 +8,7 @@ from typing import ClassVar
 import bpy
 
 from ...core.tracking.objects import OBJECT_CLASSES, ObjectClass
+from ...core.translation import CONTEXT, translate
 from ...core.types import FaceBlurError
 from ...files.paths import MODELS_VARIABLE, check_models, list_models
 from ..common.context import get_sequencer_scene
@@ -33,7 +34,7 @@ class FACEBLUR_PT_classes(Tab, bpy.types.Panel):
         # Faces are always detected: a strip that was not analysed for faces must not appear to be covered.
         faces = column.row()
         faces.enabled = False
-        faces.label(text="Faces", icon="CHECKBOX_HLT")
+        faces.label(text="Faces", text_ctxt=CONTEXT, icon="CHECKBOX_HLT")
         for one in OBJECT_CLASSES:
             _draw_class(layout, context, one)
 
@@ -52,12 +53,23 @@ def _draw_class(layout: bpy.types.UILayout, context: bpy.types.Context, one: Obj
     (name,) = one.list_weights()
     model = list_models()[name]
     words = settings.bl_rna.properties[wanted].name
-    write_lines(layout, context, f"{words} cannot be detected: {problem}", "ERROR" if is_wanted else "INFO")
     write_lines(
         layout,
         context,
-        f"Put {model.used.file} ({model.licence}, {model.used.bytes / 1e6:.1f} MB) into the folder that the "
-        f"environment variable {MODELS_VARIABLE} names. The guide (question mark) says how to get it",
+        translate("{words} cannot be detected: {problem}", words=words, problem=problem),
+        "ERROR" if is_wanted else "INFO",
+    )
+    write_lines(
+        layout,
+        context,
+        translate(
+            "Put {file} ({licence}, {bytes:.1f} MB) into the folder that the environment variable {models_variable} "
+            "names. The guide (question mark) says how to get it",
+            file=model.used.file,
+            licence=model.licence,
+            bytes=model.used.bytes / 1000000.0,
+            models_variable=MODELS_VARIABLE,
+        ),
     )
     layout.operator("wm.url_open", text="Open Its Source", icon="URL").url = model.url or model.origin
 

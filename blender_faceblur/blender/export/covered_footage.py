@@ -19,6 +19,7 @@ from typing import Any
 import bpy
 
 from ...batch.rendering import run_blender_job
+from ...core.translation import translate
 from ...core.types import FaceBlurError
 from ...files.baked import recall_source
 from ...files.workplace import Workplace, place_file
@@ -114,12 +115,18 @@ def _plan(folder: Path) -> list[_Film]:
                 continue
             if scene.library is not None:
                 raise FaceBlurError(
-                    f"'{strip.name}' is in the linked scene '{scene.name}', which cannot be exported. "
-                    "Make the scene local first."
+                    translate(
+                        "'{name}' is in the linked scene '{scene}', which cannot be exported. Make the scene local "
+                        "first.",
+                        name=strip.name,
+                        scene=scene.name,
+                    )
                 )
             for fault in check_strip(scene, strip, asks_for_review()):
                 if fault.shows:
-                    raise FaceBlurError(f"'{strip.name}' would show faces: {fault.text}")
+                    raise FaceBlurError(
+                        translate("'{name}' would show faces: {text}", name=strip.name, text=fault.text)
+                    )
             film = (
                 _plan_baked(folder, strip, taken, films)
                 if is_baked(strip)
@@ -138,10 +145,12 @@ def _plan_covered(
 ) -> _Film:
     footage, modifier = get_footage(strip), get_modifier(strip)
     if len(set(footage.files)) != len(footage.files):
-        raise FaceBlurError(f"'{strip.name}' shows a picture more than once, which cannot be exported.")
+        raise FaceBlurError(
+            translate("'{name}' shows a picture more than once, which cannot be exported.", name=strip.name)
+        )
     mask = get_mask(strip) or find_lost_mask(strip)
     if modifier is None or mask is None:
-        raise FaceBlurError(f"'{strip.name}' has lost its mask. Detect its faces again.")
+        raise FaceBlurError(translate("'{name}' has lost its mask. Detect its faces again.", name=strip.name))
     key = footage, modifier.node_group.name, mask.name
     if key not in films:
         order = make_order(strip, footage, read_written(strip), mask, modifier.node_group)
@@ -180,7 +189,11 @@ def _check_places(project: Path, films: list[_Film], overwrite: bool) -> None:
     try:
         project.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise FaceBlurError(f"The folder {project.parent} cannot be created: {error.strerror}.") from error
+        raise FaceBlurError(
+            translate(
+                "The folder {parent} cannot be created: {strerror}.", parent=project.parent, strerror=error.strerror
+            )
+        ) from error
     if bpy.data.filepath and project.exists() and project.samefile(bpy.data.filepath):
         raise FaceBlurError("The export would overwrite this project. Choose another folder.")
     # The ending of a film depends on its sound and is not known yet.
@@ -193,12 +206,14 @@ def _check_places(project: Path, films: list[_Film], overwrite: bool) -> None:
     ]
     there = [path for name in names for path in sorted(project.parent.glob(name))]
     if there and not overwrite:
-        raise FaceBlurError(f"{there[0]} already exists. Choose another folder, or Overwrite.")
+        raise FaceBlurError(translate("{there} already exists. Choose another folder, or Overwrite.", there=there[0]))
     for path in there:
         for film in films:
             if film.is_at(path):
                 raise FaceBlurError(
-                    f"The export would overwrite {path}, a source of this project. Choose another folder."
+                    translate(
+                        "The export would overwrite {path}, a source of this project. Choose another folder.", path=path
+                    )
                 )
 
 
@@ -208,7 +223,9 @@ def _save_copy(path: Path) -> None:
             filepath=str(path), copy=True, check_existing=False, compress=True, relative_remap=True
         )
     except RuntimeError as error:
-        raise FaceBlurError(f"A copy of the project cannot be saved: {str(error).strip()}") from error
+        raise FaceBlurError(
+            translate("A copy of the project cannot be saved: {value}", value=str(error).strip())
+        ) from error
 
 
 def _deliver(film: _Film, made: Footage, overwrite: bool, place: Callable[[Path, Path, bool], None]) -> None:
@@ -220,7 +237,9 @@ def _deliver(film: _Film, made: Footage, overwrite: bool, place: Callable[[Path,
     try:
         film.output.mkdir(exist_ok=True)
     except OSError as error:
-        raise FaceBlurError(f"The folder {film.output} cannot be created: {error.strerror}.") from error
+        raise FaceBlurError(
+            translate("The folder {output} cannot be created: {strerror}.", output=film.output, strerror=error.strerror)
+        ) from error
     for file, name in zip(made.files, film.names, strict=True):
         place(made.path / file, film.output / name, overwrite)
 
@@ -230,7 +249,14 @@ def _copy_file(part: Path, file: Path, output: Path, overwrite: bool) -> None:
     try:
         shutil.copyfile(file, part / output.name)
     except OSError as error:
-        raise FaceBlurError(f"{file.name} cannot be copied to {part.parent}: {error.strerror}.") from error
+        raise FaceBlurError(
+            translate(
+                "{name} cannot be copied to {parent}: {strerror}.",
+                name=file.name,
+                parent=part.parent,
+                strerror=error.strerror,
+            )
+        ) from error
     place_file(part / output.name, output, overwrite)
 
 
@@ -323,7 +349,9 @@ def finish_copy(job: dict[str, Any]) -> tuple[bpy.types.Scene, list[str]]:
         if (hasattr(strip, "modifiers") and get_modifier(strip) is not None) or MUST_BE_COVERED in strip
     ]
     if left or any(has_record(mask) for mask in data.masks):
-        raise FaceBlurError(f"The covers of these strips could not be removed from the copy: {', '.join(left)}")
+        raise FaceBlurError(
+            translate("The covers of these strips could not be removed from the copy: {left}", left=", ".join(left))
+        )
     bpy.ops.wm.save_as_mainfile(filepath=job["save"], check_existing=False, compress=True, relative_remap=True)
     return data.scenes[0], notes
 

@@ -29,6 +29,7 @@ if __package__ in (None, ""):  # run as a script by the Blender application
 import bpy
 
 from ...batch.rendering import borrow_no_settings
+from ...core.translation import translate
 from ...core.types import FaceBlurError
 from ...files.paths import PACKAGE_FOLDER
 from ...files.workplace import Workplace
@@ -72,10 +73,13 @@ def make_order(scene: bpy.types.Scene, strip: bpy.types.Strip) -> RenderOrder:
     if not bpy.data.filepath:
         raise FaceBlurError("Save the project first. The footage is stored beside it.")
     if strip.type in ("SOUND", "MASK"):
-        raise FaceBlurError(f"'{strip.name}' shows no picture.")
+        raise FaceBlurError(translate("'{name}' shows no picture.", name=strip.name))
     if strip.parent_meta() is not None:
         raise FaceBlurError(
-            f"'{strip.name}' is in a meta strip. Render the meta strip, or take the strip out of it first."
+            translate(
+                "'{name}' is in a meta strip. Render the meta strip, or take the strip out of it first.",
+                name=strip.name,
+            )
         )
     folder = Path(bpy.data.filepath).parent / FOLDER
     stem = bpy.path.clean_name(f"{scene.name} {strip.name}")
@@ -163,7 +167,7 @@ def _start(job: Path) -> subprocess.Popen[str]:
             env={**os.environ, **borrow_no_settings(job.parent)},
         )
     except OSError as error:
-        raise FaceBlurError(f"Blender cannot be started: {error.strerror}.") from error
+        raise FaceBlurError(translate("Blender cannot be started: {strerror}.", strerror=error.strerror)) from error
 
 
 def _read_messages(
@@ -197,7 +201,9 @@ def _read_messages(
             done, total = message["done"], order.stop - order.start
             yield Step(order.strip, 1, 1, "render", done, total, done / total, None)
     if process.wait() != 0:
-        raise FaceBlurError(problem or f"Blender ended without a result. Its last message was: {last[:200]}")
+        raise FaceBlurError(
+            problem or translate("Blender ended without a result. Its last message was: {last}", last=last[:200])
+        )
 
 
 def put_in_place(scene: bpy.types.Scene, order: RenderOrder, made: Path) -> bpy.types.Strip:
@@ -214,7 +220,11 @@ def put_in_place(scene: bpy.types.Scene, order: RenderOrder, made: Path) -> bpy.
         or _list_files(strip) != order.files
     ):
         raise FaceBlurError(
-            f"The strip '{order.strip}' was changed during the render, so {made.name} does not fit it. Render it again."
+            translate(
+                "The strip '{strip}' was changed during the render, so {name} does not fit it. Render it again.",
+                strip=order.strip,
+                name=made.name,
+            )
         )
     channel = next(
         (
@@ -228,7 +238,9 @@ def put_in_place(scene: bpy.types.Scene, order: RenderOrder, made: Path) -> bpy.
         0,
     )
     if not channel:
-        raise FaceBlurError(f"There is no free channel above the strip '{strip.name}'. Move the strips above it.")
+        raise FaceBlurError(
+            translate("There is no free channel above the strip '{name}'. Move the strips above it.", name=strip.name)
+        )
     name = f"{strip.name} rendered"
     if made.is_dir():
         files = sorted(path.name for path in made.iterdir())

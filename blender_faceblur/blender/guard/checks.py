@@ -12,9 +12,9 @@ import bpy
 from ...core.cover.effects import EffectSettings
 from ...core.document.tracks_file import from_json
 from ...core.review.groups import count_left
+from ...core.translation import count, translate
 from ...core.types import FaceBlurError, TrackStatus
 from ...files.baked import recall_source
-from ...reporting.progress import count
 from ...sources import compute_fingerprint
 from ..common.curves import list_curves
 from ..common.footage import KINDS, Footage, compute_shown, get_footage, get_shown_footage
@@ -140,7 +140,10 @@ def check_strip(
         reported = " ".join(f"{type(error).__name__}: {error}".split())
         return [
             CoverFault(
-                scene.name, strip.name, f"The data of its cover in this file is damaged ({reported}).", shows=True
+                scene.name,
+                strip.name,
+                translate("The data of its cover in this file is damaged ({reported}).", reported=reported),
+                shows=True,
             )
         ]
 
@@ -151,7 +154,7 @@ def _list_faults(  # noqa: C901
     faults: list[CoverFault] = []
 
     def add_fault(text: str, shows: bool = True, repair: bool = True, in_preview: bool = False) -> None:
-        faults.append(CoverFault(scene.name, strip.name, text, shows, repair, in_preview))
+        faults.append(CoverFault(scene.name, strip.name, translate(text), shows, repair, in_preview))
 
     modifier = get_modifier(strip)
     if is_baked(strip):
@@ -172,7 +175,7 @@ def _list_faults(  # noqa: C901
         add_fault("Its cover is not in the preview.", shows=False, in_preview=True)
     for name in ("mute", "enable"):
         if list_animation(scene, modifier.path_from_id(name)):
-            add_fault(f"Its cover's '{name}' is animated.", repair=False)
+            add_fault(translate("Its cover's '{name}' is animated.", name=name), repair=False)
     broken = explain_broken_group(modifier.node_group, shared.groups)
     if broken:
         add_fault(broken)
@@ -256,8 +259,7 @@ def _check_review(strip: bpy.types.Strip, mask: bpy.types.Mask, add_fault: Calla
         add_fault(str(error), repair=False)
         return
     if left > 0:
-        have = "has" if left == 1 else "have"
-        add_fault(f"{count(left, 'item')} {have} not been reviewed.", repair=False)
+        add_fault(translate("{items} left to review.", items=count(left, "item")), repair=False)
 
 
 def _check_mask(
@@ -279,7 +281,10 @@ def _check_mask(
     ]
     if wrong:
         add_fault(
-            f"The mask's layer '{wrong[0]}' shows what it should cover: its blending, inversion or fill was changed."
+            translate(
+                "The mask's layer '{wrong}' shows what it should cover: its blending, inversion or fill was changed.",
+                wrong=wrong[0],
+            )
         )
     if not mask.layers or mask.layers[0].hide_render:
         add_fault(
@@ -411,7 +416,9 @@ def _identify(footage: Footage) -> str:
             for stat in ((footage.path / name).stat(),)
         )
     except OSError as error:
-        raise FaceBlurError(f"{footage.name} cannot be read: {error.strerror}.") from error
+        raise FaceBlurError(
+            translate("{name} cannot be read: {strerror}.", name=footage.name, strerror=error.strerror)
+        ) from error
     known = _IDENTITIES.get(footage)
     if known is None or known[0] != stamp:
         known = _IDENTITIES[footage] = stamp, compute_fingerprint(footage.path, footage.files)

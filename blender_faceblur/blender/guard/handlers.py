@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import bpy
 from bpy.app.handlers import persistent
 
+from ...core.translation import translate
 from ..common.jobs import JOB
 from ..cover.fast_playback import end as end_fast_playback
 from .blackout import black_out, restore
@@ -107,10 +108,12 @@ def _note(faults: list[CoverFault]) -> None:
     """Print which strips are rendered black, and keep it for the window."""
     if not faults:
         return
-    JOB.problems = [f"Rendered black: '{fault.strip}'. {fault.text}" for fault in faults]
+    JOB.problems = [
+        translate("Rendered black: '{strip}'. {text}", strip=fault.strip, text=fault.text) for fault in faults
+    ]
     _GUARD.unreported = list(JOB.problems)
     for problem in JOB.problems:
-        print(f"Face Blur: {problem}", file=sys.stderr)
+        print(translate("Face Blur: {problem}", problem=problem), file=sys.stderr)
 
 
 def _report_blacked_out() -> float:

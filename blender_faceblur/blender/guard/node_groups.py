@@ -7,6 +7,7 @@ import math
 
 import bpy
 
+from ...core.translation import translate
 from ..common.marks import MARK
 from ..cover.compositing import is_intact
 from ..cover.effects import EFFECTS
@@ -44,15 +45,15 @@ def explain_broken_part(group: bpy.types.NodeTree, known: dict[str, str]) -> str
 def explain_broken_nodes(group: bpy.types.NodeTree) -> str:
     nodes = _list_reached(group)
     if any(node.mute for node in nodes):
-        return f"A node of the node group '{group.name}' is muted."
+        return translate("A node of the node group '{name}' is muted.", name=group.name)
     if any(node.bl_idname == "CompositorNodeGroup" and node.node_tree is None for node in nodes):
-        return f"The node group '{group.name}' has lost a group inside it."
+        return translate("The node group '{name}' has lost a group inside it.", name=group.name)
     if _passes_through(group):
-        return f"The node group '{group.name}' passes its input through unchanged."
+        return translate("The node group '{name}' passes its input through unchanged.", name=group.name)
     if _hides_picture(group) and _depends_on_picture(group):
-        return f"The node group '{group.name}' shows the picture, and its effect should not."
+        return translate("The node group '{name}' shows the picture, and its effect should not.", name=group.name)
     if not is_intact(group):
-        return f"The node group '{group.name}', which puts the mask over the picture, was changed."
+        return translate("The node group '{name}', which puts the mask over the picture, was changed.", name=group.name)
     return ""
 
 

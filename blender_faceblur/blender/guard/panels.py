@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import bpy
 
-from ...reporting.progress import count
+from ...core.translation import count, translate
 from ...reporting.wording import describe_finding_reason
 from ..common.context import get_sequencer_scene
 from ..common.jobs import JOB
@@ -67,17 +67,31 @@ class FACEBLUR_PT_verify(Tab, bpy.types.Panel):
             write_lines(
                 layout,
                 context,
-                f"{verified.film.name}: {count(verified.leaks, 'face')} uncovered, "
-                f"{count(len(found) - verified.leaks, 'item')} to review",
+                translate(
+                    "{name}: {faces} uncovered, {items} to review",
+                    name=verified.film.name,
+                    faces=count(verified.leaks, "face"),
+                    items=count(len(found) - verified.leaks, "item"),
+                ),
                 "ERROR" if verified.leaks or verified.problems else "CHECKMARK",
             )
             for text in verified.problems:
                 write_lines(layout, context, text, "ERROR")
             for frame, strip, leaks, finding in found[:_MOST_LISTED]:
                 row = layout.row(align=True)
-                what = f"{100 * finding.share:.0f} % visible" if finding.share else describe_finding_reason(finding)
+                what = (
+                    translate("{share:.0f} % visible", share=100 * finding.share)
+                    if finding.share
+                    else describe_finding_reason(finding)
+                )
                 row.label(
-                    text=f"{finding.track or 'Face'}, frame {frame}: {what}", icon="ERROR" if leaks else "QUESTION"
+                    text=translate(
+                        "{track}, frame {frame}: {what}",
+                        track=finding.track or translate("Face"),
+                        frame=frame,
+                        what=what,
+                    ),
+                    icon="ERROR" if leaks else "QUESTION",
                 )
                 go = row.operator("faceblur.go_to_finding", text="", icon="VIEWZOOM")
                 go.frame, go.strip = frame, strip

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...core.cover.effects import EffectSettings
 from ...core.document.tracks_file import write_document
+from ...core.translation import translate
 from ...core.types import FaceBlurError, TrackDocument
 from ...core.verification.findings import Finding, Verification, from_json
 from ...files.baked import recall_source
@@ -92,7 +93,10 @@ def list_unverified(scene: bpy.types.Scene) -> list[str]:
     return [
         *(text for strip in _list_covered(scene) if (text := _explain_unknown_source(strip))),
         *(
-            f"The footage of the scene '{name}' was not verified. Render and verify that scene separately."
+            translate(
+                "The footage of the scene '{name}' was not verified. Render and verify that scene separately.",
+                name=name,
+            )
             for name in sorted(others)
         ),
     ]
@@ -111,13 +115,22 @@ def get_cover(strip: bpy.types.Strip) -> tuple[Footage, bpy.types.Mask, EffectSe
     footage = Footage(known.path, known.files) if known is not None else None
     if footage is None or not footage.path.exists():
         raise FaceBlurError(
-            f"The baked strip '{strip.name}' was not verified, because its source is not where it was, or not known on "
-            "this computer. Unbake it, choose the file, and bake it again."
+            translate(
+                "The baked strip '{name}' was not verified, because its source is not where it was, or not known on "
+                "this computer. Unbake it, choose the file, and bake it again.",
+                name=strip.name,
+            )
         )
     if compute_fingerprint(footage.path, footage.files) != record.source:
-        raise FaceBlurError(f"The baked strip '{strip.name}' was not verified, because its source was changed.")
+        raise FaceBlurError(
+            translate("The baked strip '{name}' was not verified, because its source was changed.", name=strip.name)
+        )
     if record.mask is None or record.group is None:
-        raise FaceBlurError(f"The baked strip '{strip.name}' was not verified, because it has lost its mask or effect.")
+        raise FaceBlurError(
+            translate(
+                "The baked strip '{name}' was not verified, because it has lost its mask or effect.", name=strip.name
+            )
+        )
     return footage, record.mask, read_group_effect(record.group)
 
 
@@ -146,7 +159,9 @@ def _explain_unknown_source(strip: bpy.types.Strip) -> str:
 def _get_part(scene: bpy.types.Scene, strip: bpy.types.Strip) -> CoveredPart:
     footage, mask, effect = get_cover(strip)
     if effect is not None and effect.inverse:
-        raise FaceBlurError(f"'{strip.name}' cannot be verified, as its inverse cover shows the faces.")
+        raise FaceBlurError(
+            translate("'{name}' cannot be verified, as its inverse cover shows the faces.", name=strip.name)
+        )
     document = sync_from_blender(mask)
     hidden = {face.track for face in list_faces(mask) if face.track and mask.layers[face.name].hide_render}
     for track in document.tracks:

@@ -18,6 +18,7 @@ import bpy
 from ...core.cover.layers import plan_layers
 from ...core.document.editing import merge_analysis
 from ...core.document.matching import list_same_tracks
+from ...core.translation import translate
 from ...core.types import FaceBlurError, TrackDocument
 from ..common.context import borrow_mask_editor
 from .document import get_document_text, load_document, store_document
@@ -216,6 +217,8 @@ def check_freehand(mask: bpy.types.Mask, names: Collection[str]) -> None:
     for name in names:
         layer = get_layer_name(mask, name, record)
         if layer and record.layers[layer].freehand:
-            raise FaceBlurError(f"'{name}' was drawn by hand. Change it in the Mask editor.")
+            raise FaceBlurError(translate("'{name}' was drawn by hand. Change it in the Mask editor.", name=name))
         if not layer and name in mask.layers and name != PICTURE_LAYER:
-            raise FaceBlurError(f"Face Blur did not make the layer '{name}'. Change it in the Mask editor.")
+            raise FaceBlurError(
+                translate("Face Blur did not make the layer '{name}'. Change it in the Mask editor.", name=name)
+            )

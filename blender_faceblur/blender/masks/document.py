@@ -10,6 +10,7 @@ import bpy
 from ...core.document.editing import copy_document
 from ...core.document.tracks_file import from_json, to_json
 from ...core.review.groups import count_left
+from ...core.translation import translate
 from ...core.types import FaceBlurError, TrackDocument
 from ..common.marks import MARK
 from .record import MaskRecord, list_unreliable_tracks
@@ -39,7 +40,9 @@ def load_document(mask: bpy.types.Mask) -> TrackDocument:
     """A copy of the tracks document of a mask of ours. Raises FaceBlurError if it is gone or damaged."""
     text = get_document_text(mask)
     if text is None:
-        raise FaceBlurError(f"The mask '{mask.name}' has lost its tracks document. Detect the faces again.")
+        raise FaceBlurError(
+            translate("The mask '{name}' has lost its tracks document. Detect the faces again.", name=mask.name)
+        )
     content = text.as_string()
     document = _LAST_READ.document
     if document is None or _LAST_READ.mask != mask.name or _LAST_READ.content != content:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import bpy
 
+from ...core.translation import mark, translate
 from ...core.types import Evidence
 from .mask import PICTURE_LAYER
 from .record import MaskRecord
@@ -56,14 +57,16 @@ def read_face(record: MaskRecord, name: str) -> MaskFace:
 def describe_origin(face: MaskFace) -> str:
     """How the positions of a face were determined, in one line."""
     if not face.spans or face.freehand:
-        return "drawn by hand" if face.freehand else "added by hand"
+        return translate("drawn by hand" if face.freehand else "added by hand")
     counts = {evidence: face.evidence.get(evidence, 0) for evidence in Evidence}
     # Of all its positions: spans leave out where the face is switched off.
     count = max(sum(counts.values()), 1)
-    parts = (
-        (counts[Evidence.LOCKED], "set by hand"),
-        (counts[Evidence.DETECTED], "detected"),
-        (counts[Evidence.FLOW], "tracked"),
-        (sum(counts[evidence] for evidence in _NOT_DETECTED), "estimated"),
+    parts = mark(
+        (
+            (counts[Evidence.LOCKED], "set by hand"),
+            (counts[Evidence.DETECTED], "detected"),
+            (counts[Evidence.FLOW], "tracked"),
+            (sum(counts[evidence] for evidence in _NOT_DETECTED), "estimated"),
+        )
     )
-    return ", ".join(f"{100 * part / count:.0f} % {word}" for part, word in parts if part)
+    return ", ".join(f"{100 * part / count:.0f} % {translate(word)}" for part, word in parts if part)

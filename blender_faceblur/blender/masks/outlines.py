@@ -13,6 +13,7 @@ import numpy as np
 
 from ...core.cover.layers import flatten
 from ...core.geometry import Array
+from ...core.translation import translate
 from ...core.types import FaceBlurError
 from ...painting.outlines import COVERED, FrameOutlines
 from ..common.context import borrow_mask_editor
@@ -36,8 +37,12 @@ def check_readable(mask: bpy.types.Mask) -> None:
         for spline in layer.splines:
             if any(point.parent.id is not None for point in spline.points):
                 raise FaceBlurError(
-                    f"The layer '{layer.name}' of the mask '{mask.name}' follows a motion track, which cannot be "
-                    "baked. Clear its parent in the Mask editor first."
+                    translate(
+                        "The layer '{name}' of the mask '{mask}' follows a motion track, which cannot be baked. "
+                        "Clear its parent in the Mask editor first.",
+                        name=layer.name,
+                        mask=mask.name,
+                    )
                 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import bpy
 
+from ...core.translation import translate
 from ..common.jobs import redraw
 from ..cover.fast_playback import is_available, is_fast_playback_wanted, set_fast_playback
 from .see_through import SEE_THROUGH, forget
@@ -40,7 +41,7 @@ class FACEBLUR_OT_fast_playback(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         if not is_available():
-            cls.poll_message_set("Blender can do that from version 5.2 on")
+            cls.poll_message_set(translate("Blender can do that from version 5.2 on"))
         return is_available()
 
     def execute(self, context: bpy.types.Context) -> set[str]:

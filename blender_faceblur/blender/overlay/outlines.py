@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ...core.geometry import Array
 from ...core.review.overview import Code
+from ...core.translation import mark, translate
 from ...core.types import Color, TrackKind, TrackStatus
 from ...reporting.wording import NOT_COVERED, describe_status
 from ..common.context import DrawHandlers, get_sequencer_scene
@@ -56,14 +57,16 @@ _DOT = np.stack(
     [np.cos(np.linspace(0, 2 * np.pi, 12, endpoint=False)), np.sin(np.linspace(0, 2 * np.pi, 12, endpoint=False))],
     axis=1,
 )
-_WORDS = {
-    Code.OFF: "off",
-    Code.LOCKED: "locked",
-    Code.TRACKED: "",
-    Code.DETECTED: "",
-    Code.INTERPOLATED: "interpolated",
-    Code.TO_REVIEW: "to review",
-}
+_WORDS = mark(
+    {
+        Code.OFF: "off",
+        Code.LOCKED: "locked",
+        Code.TRACKED: "",
+        Code.DETECTED: "",
+        Code.INTERPOLATED: "interpolated",
+        Code.TO_REVIEW: "to review",
+    }
+)
 _RIM = (0.0, 0.0, 0.0, 0.45)
 """Colour of the rim on each side of a line, which keeps it visible on a bright picture."""
 
@@ -198,12 +201,12 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
         known = get_cached(mask) if mask is not None else None
         frame = _get_frame(scene, strip, mask)
         if not fault and known is not None and frame is not None and known.is_unanalysed(frame):
-            fault = "not analysed here, completely covered"
+            fault = mark("not analysed here, completely covered")
         if fault and (is_used or strip.get(MUST_BE_COVERED)):
             corners = region_projection.project(np.array(projection.compute_picture_outline()))
             drawing.thick.append((_close(corners), colors["uncovered"]))
             place = (float(corners[:, 0].mean()), float(corners[:, 1].max()) - 22 * unit)
-            drawing.words.append((f"{strip.name}: {fault}", place, colors["uncovered"]))
+            drawing.words.append((f"{strip.name}: {translate(fault)}", place, colors["uncovered"]))
         if known is None or frame is None:
             continue
         chosen = mask.layers.active if strip == active else None
@@ -253,7 +256,11 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
     if is_see_through():
         drawing.words.insert(
             0,
-            ("Covers are see-through here, renders stay covered", (region.width / 2, 10 * unit), colors["uncovered"]),
+            (
+                translate("Covers are see-through here, renders stay covered"),
+                (region.width / 2, 10 * unit),
+                colors["uncovered"],
+            ),
         )
     return drawing
 
@@ -381,7 +388,7 @@ def _add_drawn(
         outlines = [region_projection.project(projection.project(line)) for line in lines]
         drawing.thin.extend((outline, color) for outline in outlines)
         place = _compute_label(np.concatenate(outlines), unit) if outlines else (0.0, (40 + 18 * number) * unit)
-        drawing.words.append((f"{layer.name}: drawn by hand", place, color))
+        drawing.words.append((translate("{name}: drawn by hand", name=layer.name), place, color))
 
 
 def compute_drawn_lines(mask: bpy.types.Mask, layer: bpy.types.MaskLayer) -> list[Array]:
@@ -415,7 +422,7 @@ def _add_face(
     else:
         lines.append((outline, color))
     if label is not None:
-        word = _WORDS[code]
+        word = translate(_WORDS[code]) if _WORDS[code] else ""
         words = f"{cover.layer}: {word}" if word else cover.layer, label, color
         drawing.words.insert(0 if is_active else len(drawing.words), words)
 
@@ -461,7 +468,7 @@ def _add_suppressed(
         chosen = track.kind is TrackKind.NEVER or track.status is TrackStatus.ALLOWED
         color = of_people.get(track.name, colors["off" if chosen else "to_review"])
         drawing.thin.extend((part, color) for part in _cut(outline))
-        word = describe_status(track) if chosen else NOT_COVERED
+        word = describe_status(track) if chosen else translate(NOT_COVERED)
         drawing.words.append((f"{track.name}: {word}", _compute_label(outline, unit), color))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import bpy
 
 from ...core.review.queue import choose_clearest
+from ...core.translation import translate
 from ...core.types import Ellipse, FaceBlurError
 from ..common.jobs import JOB, redraw
 from ..cover.strips import get_mask
@@ -135,6 +136,8 @@ def make_next() -> float | None:
                     scene, strip, [(p.frame, p.ellipse) for p in _list_sheet(scene) if p.mask == mask.name]
                 )
             except FaceBlurError as error:
-                JOB.problems = [f"The thumbnails of '{strip.name}' could not be made: {error}"]
+                JOB.problems = [
+                    translate("The thumbnails of '{name}' could not be made: {error}", name=strip.name, error=error)
+                ]
         redraw()
     return _TICK_S

@@ -16,6 +16,7 @@ from ...core.document.editing import copy_document, get_sample
 from ...core.people.decisions import USUAL_RATE, Mode, People, Person, apply_decisions, decide_tracks, get_kept_person
 from ...core.people.people_file import Decisions
 from ...core.people.similarity import FaceEmbedding, Vector, choose_best, compute_threshold
+from ...core.translation import translate
 from ...core.types import FaceBlurError, Sample, TrackDocument, TrackKind
 from ..common.footage import get_frame_rate
 from ..masks.changes import change_tracks
@@ -53,7 +54,9 @@ def gather_people(scene: bpy.types.Scene, scene_faces: SceneFaces) -> tuple[Peop
     people = People(others_clear=only, stranger_rate=1 / float(settings.stranger_rate))
     assigned: dict[tuple[str, str], str] = {}
     if not any(person.chosen for person in settings.persons):
-        raise FaceBlurError(f"Tick the people who are to {'be blurred' if only else 'stay visible'} first.")
+        raise FaceBlurError(
+            "Tick the people who are to be blurred first." if only else "Tick the people who are to stay visible first."
+        )
     for person in settings.persons:
         clear = person.chosen != only
         own = [key for key, numbers in scene_faces.faces.items() if _belongs(settings, numbers, person.uid, clear)]
@@ -63,8 +66,11 @@ def gather_people(scene: bpy.types.Scene, scene_faces: SceneFaces) -> tuple[Peop
             references += _choose_references(scene_faces.embeddings.get(key, []), most)
         if only and person.chosen and not references:
             raise FaceBlurError(
-                f"There is no face or picture of {person.name} in memory to tell others apart from {person.name}. "
-                "Use Recognise Faces again, or add pictures."
+                translate(
+                    "There is no face or picture of {name} in memory to tell others apart from {name}. Use Recognise "
+                    "Faces again, or add pictures.",
+                    name=person.name,
+                )
             )
         if only and clear and not own:
             # A suggestion alone never leaves a person visible.
@@ -98,7 +104,10 @@ def check_embedded(scene_faces: SceneFaces) -> None:
             for sample in track.samples:
                 if not any(_is_near(sample, other) for other in known.get(sample.source_frame, ())):
                     raise FaceBlurError(
-                        f"'{track.name}' has changed since faces were recognised. Use Recognise Faces again."
+                        translate(
+                            "'{name}' has changed since faces were recognised. Use Recognise Faces again.",
+                            name=track.name,
+                        )
                     )
 
 

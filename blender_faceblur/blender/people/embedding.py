@@ -14,6 +14,7 @@ from ...core.document.editing import get_sample
 from ...core.document.tracks_file import write_document
 from ...core.people.embeddings_file import write_embeddings
 from ...core.people.similarity import RECOGNIZER, FaceEmbedding, Vector
+from ...core.translation import translate
 from ...core.types import FaceBlurError, Track, TrackDocument, TrackKind
 from ...files.paths import get_model_path
 from ...files.workplace import Workplace
@@ -63,7 +64,9 @@ def explain_missing_weights(again: bool = False) -> str:
 def check_weights() -> None:
     """Raise FaceBlurError if the weights of the recogniser are missing."""
     if explain_missing_weights(again=True):
-        raise FaceBlurError(f"No person can be recognised, so all faces stay blurred. {MEMORY.weights}")
+        raise FaceBlurError(
+            translate("No person can be recognised, so all faces stay blurred. {weights}", weights=MEMORY.weights)
+        )
 
 
 def list_jobs(scene: bpy.types.Scene, strips: Iterable[str] = ()) -> list[EmbeddingJob]:
@@ -89,7 +92,9 @@ def make_job_here(strip: bpy.types.Strip, mask: bpy.types.Mask, track: str, sour
     found = next((t for t in document.tracks if t.name == track), None)
     sample = get_sample(found, source_frame) if found is not None else None
     if sample is None:
-        raise FaceBlurError(f"'{track}' is not in this frame. Go to a frame in which it is seen well.")
+        raise FaceBlurError(
+            translate("'{track}' is not in this frame. Go to a frame in which it is seen well.", track=track)
+        )
     document.tracks, document.uncovered = [Track(track, [sample])], []
     return EmbeddingJob(mask.name, strip.name, get_footage(strip), get_fingerprint(mask), document)
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import bpy
 
-from ...reporting.progress import count
+from ...core.translation import count, translate
 from ..common.context import get_sequencer_scene
 from ..common.jobs import JOB
 from ..common.panels import Tab, write_lines
@@ -64,7 +64,10 @@ class FACEBLUR_UL_people(bpy.types.UIList):
         right.alignment = "RIGHT"
         kept = sum(bool(face.kept) for face in shown)
         faces = count(len(shown), "face") if shown else "pictures"
-        right.label(text=f"{kept} of {len(shown)} visible" if kept else faces, icon="HIDE_OFF" if kept else "HIDE_ON")
+        right.label(
+            text=translate("{kept} of {shown} visible", kept=kept, shown=len(shown)) if kept else faces,
+            icon="HIDE_OFF" if kept else "HIDE_ON",
+        )
 
 
 class FACEBLUR_UL_person_faces(bpy.types.UIList):
@@ -87,7 +90,7 @@ class FACEBLUR_UL_person_faces(bpy.types.UIList):
         _put_picture(row, shown, "QUESTION")
         several = any(face.fingerprint != item.fingerprint for face in data.faces)
         of = f", {shown.mask.removesuffix(' faces')}" if several else ""
-        row.label(text=f"{shown.track}{of}" if shown.track else f"{item.track} (gone)")
+        row.label(text=f"{shown.track}{of}" if shown.track else translate("{track} (gone)", track=item.track))
         right = row.row(align=True)
         right.alignment = "RIGHT"
         right.label(
@@ -117,7 +120,12 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
         people = scene.faceblur.people
         problem = explain_missing_weights()
         if problem:
-            write_lines(layout, context, f"No person can be recognised, so all faces stay blurred. {problem}", "ERROR")
+            write_lines(
+                layout,
+                context,
+                translate("No person can be recognised, so all faces stay blurred. {problem}", problem=problem),
+                "ERROR",
+            )
         layout.operator("faceblur.recognise_faces", icon="COMMUNITY")
         layout.prop(people, "mode", text="")
         if people.mode == KEEP:
@@ -141,7 +149,10 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
         unlisted = count_unlisted(scene) if len(people.faces) else 0
         if unlisted:
             write_lines(
-                layout, context, f"{count(unlisted, 'more face')} not seen well enough to recognise: blurred", "INFO"
+                layout,
+                context,
+                translate("{faces} not seen well enough to recognise: blurred", faces=count(unlisted, "more face")),
+                "INFO",
             )
         if unlisted or people.show_unlisted:
             layout.prop(people, "show_unlisted", toggle=True)
@@ -158,7 +169,7 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
         row.label(
             text="Faces Without a Person"
             if uid == NO_PERSON
-            else f"Faces of {people.persons[people.active_person].name}"
+            else translate("Faces of {name}", name=people.persons[people.active_person].name)
         )
         row.prop(people, "show_sheet", text="", icon="IMAGE_DATA")
         row.operator("faceblur.pick_faces", text="", icon="CHECKBOX_HLT")
@@ -167,7 +178,9 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
         box.template_list("FACEBLUR_UL_person_faces", "", people, "faces", people, "active_face", rows=3)
         row = box.row(align=True)
         row.operator_menu_enum(
-            "faceblur.this_is", "person", text=f"{count(picked, 'Face')}: This Is" if picked else "This Is"
+            "faceblur.this_is",
+            "person",
+            text=translate("{Faces}: This Is", Faces=count(picked, "Face")) if picked else "This Is",
         )
         row.operator("faceblur.not_this_person")
         if 0 <= people.active_face < len(people.faces):
@@ -194,7 +207,11 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
         )
         name = next((person.name for person in people.persons if person.uid == uid), "")
         row = self.layout.row()
-        row.label(text=f"{track} is {name}" if name else f"{track} has no person")
+        row.label(
+            text=translate("{track} is {name}", track=track, name=name)
+            if name
+            else translate("{track} has no person", track=track)
+        )
         row.operator_menu_enum("faceblur.say_who", "person", text="This Is")
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import bpy
 
 from ...core.document.editing import get_sample
+from ...core.translation import translate
 from ...core.types import FaceBlurError, Sample, Track, TrackKind
 from ..masks.record import get_fingerprint
 from .memory import read_as_covered
@@ -119,7 +120,7 @@ def assign_track(scene: bpy.types.Scene, mask: bpy.types.Mask, track: str, uid: 
     people, document = scene.faceblur.people, read_as_covered(mask)
     found = next((t for t in document.tracks if t.name == track and t.kind is TrackKind.FACE), None)
     if found is None:
-        raise FaceBlurError(f"'{track}' is not a face.")
+        raise FaceBlurError(translate("'{track}' is not a face.", track=track))
     fingerprint = get_fingerprint(mask)
     known = [
         number

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import bpy
 
+from ...core.translation import translate
 from ...core.types import FaceBlurError
 from ...files.paths import get_stored_analyses_folder
 from ...files.storage import forget_all
@@ -29,7 +30,7 @@ class FACEBLUR_OT_forget_analyses(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         forgotten = forget_all(get_stored_analyses_folder())
-        self.report({"INFO"}, f"Stored files deleted: {forgotten}")
+        self.report({"INFO"}, translate("Stored files deleted: {forgotten}", forgotten=forgotten))
         return {"FINISHED"}
 
 

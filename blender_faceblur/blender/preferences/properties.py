@@ -11,6 +11,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProp
 
 from ...core.detection.settings import DEFAULT_MARGIN, MARGINS, PRESETS
 from ...core.people.embeddings_file import forget_embeddings
+from ...core.translation import CONTEXT, translate
 from ...core.types import FaceBlurError
 from ...files.paths import get_model_path, get_stored_analyses_folder, get_stored_embeddings_folder, list_models
 from ..common.jobs import JOB
@@ -73,10 +74,18 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
     bl_idname = ROOT_PACKAGE
 
     preset: EnumProperty(
-        name="Preset", items=PRESET_ITEMS, default="balanced", description="How carefully new projects look for faces"
+        name="Preset",
+        items=PRESET_ITEMS,
+        translation_context=CONTEXT,
+        default="balanced",
+        description="How carefully new projects look for faces",
     )
     effect: EnumProperty(
-        name="Effect", items=EFFECT_ITEMS, default="solid", description="What covers the faces of new projects"
+        name="Effect",
+        items=EFFECT_ITEMS,
+        translation_context=CONTEXT,
+        default="solid",
+        description="What covers the faces of new projects",
     )
     samples_across: FloatProperty(name="Samples per Face", default=6.0, min=2.0, max=16.0, description=SAMPLES_TEXT)
     expansion: FloatProperty(
@@ -138,7 +147,7 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
         layout.prop(self, "reviewer")
         layout.prop(self, "provider")
         row = layout.row()
-        row.label(text=f"Detectors run on: {JOB.provider}" if JOB.provider else "")
+        row.label(text=translate("Detectors run on: {provider}", provider=JOB.provider) if JOB.provider else "")
         row.operator("faceblur.find_provider")
         layout.separator()
         layout.label(text="Colors in Preview and Timeline")
@@ -154,7 +163,11 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
         folder = get_stored_analyses_folder()
         row = layout.row()
         row.label(
-            text=f"Stored analyses: {measure_folder(folder) / 1e3:.0f} kB in {folder}"
+            text=translate(
+                "Stored analyses: {size:.0f} kB in {folder}",
+                size=measure_folder(folder) / 1000.0,
+                folder=folder,
+            )
             if folder
             else "Stored analyses: none (not installed as an extension)"
         )
@@ -164,7 +177,11 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
         if self.keep_looks:
             folder = get_stored_embeddings_folder()
             layout.label(
-                text=f"Face embeddings: {measure_folder(folder) / 1e3:.0f} kB in {folder}"
+                text=translate(
+                    "Face embeddings: {size:.0f} kB in {folder}",
+                    size=measure_folder(folder) / 1000.0,
+                    folder=folder,
+                )
                 if folder
                 else "Face embeddings: not stored (not installed as an extension)"
             )
@@ -177,7 +194,7 @@ class FACEBLUR_AP_preferences(bpy.types.AddonPreferences):
                 continue
             try:
                 get_model_path(model.name)
-                state, icon = f"{model.used.bytes / 1e6:.1f} MB", "CHECKMARK"
+                state, icon = translate("{bytes:.1f} MB", bytes=model.used.bytes / 1000000.0), "CHECKMARK"
             except FaceBlurError:
                 state, icon = "missing, so fewer faces are found", "ERROR"
             row = box.row()

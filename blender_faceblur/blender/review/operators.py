@@ -10,8 +10,8 @@ import bpy
 from ...core.document import editing
 from ...core.review.groups import list_open
 from ...core.review.queue import ReviewEntry, list_review_entries, record_verdict
+from ...core.translation import count, translate
 from ...core.types import FaceBlurError, TrackDocument, Verdict
-from ...reporting.progress import count
 from ...reporting.wording import describe_place
 from ..common.context import get_sequencer_scene, refresh_shown_sequencers
 from ..common.selection import get_active_footage, is_busy, refuse
@@ -134,7 +134,7 @@ class FACEBLUR_OT_review_open(_OnEntry, bpy.types.Operator):
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
         open_pile(mask, _get_current(mask))
-        return f"{count(count_left(scene), 'item')} left to review"
+        return translate("{items} left to review", items=count(count_left(scene), "item"))
 
 
 class FACEBLUR_OT_review_fix(_OnEntry, bpy.types.Operator):
@@ -152,7 +152,7 @@ class FACEBLUR_OT_review_fix(_OnEntry, bpy.types.Operator):
         go_to(scene, strip, entry)
         scene.faceblur.show_overlay = scene.faceblur.show_handles = True
         if entry.track:
-            return f"Drag the outline of '{entry.track}', then click Is Fine"
+            return translate("Drag the outline of '{track}', then click Is Fine", track=entry.track)
         return "Draw a box over the missed face, then click Is Fine"
 
 
@@ -178,7 +178,12 @@ class FACEBLUR_OT_review_off(_OnEntry, bpy.types.Operator):
 
         _change(mask, change)
         start, stop = entry.off_frames
-        return f"'{entry.track}' is uncovered in {count(stop - start, 'frame')}. {_go_on(scene, strip)}"
+        return translate(
+            "'{track}' is uncovered in {frames}. {next_item}",
+            track=entry.track,
+            frames=count(stop - start, "frame"),
+            next_item=_go_on(scene, strip),
+        )
 
 
 class FACEBLUR_OT_review_cover(_OnEntry, bpy.types.Operator):
@@ -213,9 +218,9 @@ class FACEBLUR_OT_review_cover(_OnEntry, bpy.types.Operator):
         if layer:
             mask.layers.active = mask.layers[layer]
         covered = (
-            f"'{entry.track}' is now covered as '{names[0]}'"
+            translate("'{track}' is now covered as '{names}'", track=entry.track, names=names[0])
             if len(names) == 1 and not entry.covered
-            else f"Covered: {', '.join(names)}"
+            else translate("Covered: {names}", names=", ".join(names))
         )
         return f"{covered}. {_go_on(scene, strip)}"
 
@@ -251,7 +256,7 @@ def _go_on(scene: bpy.types.Scene, strip: bpy.types.Strip) -> str:
     if found is None:
         return "All items are reviewed"
     go_to(scene, *found)
-    return f"{count(count_left(scene), 'item')} left to review"
+    return translate("{items} left to review", items=count(count_left(scene), "item"))
 
 
 CLASSES = (

@@ -8,8 +8,9 @@ import numpy as np
 
 from ...core.geometry import Array
 from ...core.review.queue import estimate_left
+from ...core.translation import count, translate
 from ...core.types import Box
-from ...reporting.progress import count, describe_time
+from ...reporting.progress import describe_time
 from ...reporting.wording import VERDICTS, describe_place
 from ..common.context import DrawHandlers, get_sequencer_scene
 from ..common.footage import compute_source_frame, describe_frames
@@ -39,7 +40,11 @@ class FACEBLUR_PT_review(Tab, bpy.types.Panel):
         left, entries = count_left(scene), list_entries(strip, mask)
         if left:
             layout.label(
-                text=f"To Review: {count(left, 'item')}, about {describe_time(estimate_left(left, PACE.seconds_each))}",
+                text=translate(
+                    "To Review: {items}, about {time}",
+                    items=count(left, "item"),
+                    time=describe_time(estimate_left(left, PACE.seconds_each)),
+                ),
                 icon="QUESTION",
             )
         else:
@@ -61,10 +66,15 @@ class FACEBLUR_PT_review(Tab, bpy.types.Panel):
             box = layout.box().column(align=True)
             number = next((n for n, other in enumerate(entries, 1) if has_key(other, entry.key)), 0)
             row = box.row()
-            row.label(text=f"{number} of {len(entries)} in this strip" if number else "Not in this strip")
+            row.label(
+                text=translate("{number} of {entries} in this strip", number=number, entries=len(entries))
+                if number
+                else "Not in this strip"
+            )
             if entry.verdict:
                 row.label(
-                    text=VERDICTS[entry.verdict] + (f", by {entry.reviewer}" if entry.reviewer else ""),
+                    text=translate(VERDICTS[entry.verdict])
+                    + (translate(", by {reviewer}", reviewer=entry.reviewer) if entry.reviewer else ""),
                     icon="CHECKMARK",
                 )
             write_lines(box, context, describe_place(entry))

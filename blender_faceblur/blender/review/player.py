@@ -7,6 +7,7 @@ from typing import Any
 
 import bpy
 
+from ...core.translation import mark, translate
 from ..common.context import get_sequencer_scene
 from ..common.footage import get_frame_rate
 from ..common.jobs import redraw
@@ -25,13 +26,15 @@ KEYS = {
 }
 """The operator of each key, over the preview and the timeline during a review."""
 
-HINTS = (
-    ("Space", "Play"),
-    ("Enter", "Is Fine"),
-    ("O", "Off"),
-    ("Y", "Cover"),
-    ("Arrows", "Next/Previous"),
-    ("ESC", "End"),
+HINTS = mark(
+    (
+        ("Space", "Play"),
+        ("Enter", "Is Fine"),
+        ("O", "Off"),
+        ("Y", "Cover"),
+        ("Arrows", "Next/Previous"),
+        ("ESC", "End"),
+    )
 )
 """Those keys in words, for the preview and the status bar."""
 
@@ -68,7 +71,9 @@ class FACEBLUR_OT_review(bpy.types.Operator):
         begin_session()
         self._timer = context.window_manager.event_timer_add(_TICK_S, window=context.window)
         context.window_manager.modal_handler_add(self)
-        context.workspace.status_text_set("Review:   " + "   ".join(f"{key}: {words}" for key, words in HINTS))
+        context.workspace.status_text_set(
+            "   ".join([translate("Review") + ":", *(f"{translate(key)}: {translate(words)}" for key, words in HINTS)])
+        )
         redraw()
         return {"RUNNING_MODAL"}
 

@@ -8,7 +8,7 @@ import textwrap
 import bpy
 import numpy as np
 
-from ...reporting.progress import count
+from ...core.translation import count, translate
 from ...reporting.wording import describe_place
 from ..common.context import DrawHandlers, get_sequencer_scene
 from ..common.selection import get_active_footage
@@ -32,10 +32,12 @@ def compose_question(context: bpy.types.Context, letters: int) -> tuple[list[str
     entry = get_current(mask) if mask is not None else None
     if entry is None:
         return [], []
-    left = f"{count(count_left(scene), 'item')} left"
+    left = translate("{items} left", items=count(count_left(scene), "item"))
     if SESSION.loop is not None:
-        left += ". Playing at half speed, " + ("see-through" if SESSION.bare else "covered")
-    keys = "    ".join(f"{key}: {words}" for key, words in HINTS)
+        left += ". " + translate(
+            "Playing at half speed, see-through" if SESSION.bare else "Playing at half speed, covered"
+        )
+    keys = "    ".join(f"{translate(key)}: {translate(words)}" for key, words in HINTS)
     lines = [left, keys]
     return textwrap.wrap(describe_place(entry), letters), [
         part for line in lines for part in textwrap.wrap(line, letters)

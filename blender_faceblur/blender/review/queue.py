@@ -18,6 +18,7 @@ from bpy.app.handlers import persistent
 from ...core.document.tracks_file import from_json
 from ...core.review.groups import list_open, list_review_groups
 from ...core.review.queue import SECONDS_EACH, ReviewEntry, is_fixed, is_shown, record_verdict
+from ...core.translation import translate
 from ...core.types import FaceBlurError, TrackDocument, Verdict
 from ..common.footage import KINDS, compute_shown, find_timeline_frame
 from ..cover.strips import get_mask
@@ -206,7 +207,7 @@ def go_to(scene: bpy.types.Scene, strip: bpy.types.Strip, entry: ReviewEntry) ->
     if frame is None:
         frame = find_timeline_frame(strip, [(entry.start, entry.stop)], length)
     if frame is None:
-        raise FaceBlurError(f"The strip '{strip.name}' does not show the frames of this item.")
+        raise FaceBlurError(translate("The strip '{name}' does not show the frames of this item.", name=strip.name))
     editor = scene.sequence_editor
     if editor.active_strip != strip:
         for other in editor.strips_all:
@@ -253,7 +254,9 @@ def accept(mask: bpy.types.Mask, entry: ReviewEntry) -> None:
     _CACHE.fresh.discard(mask.session_uid)
     queue = read_queue(mask)
     if queue.document is None:
-        raise FaceBlurError(f"The mask '{mask.name}' has lost its tracks document. Detect its faces again.")
+        raise FaceBlurError(
+            translate("The mask '{name}' has lost its tracks document. Detect its faces again.", name=mask.name)
+        )
     for one in list_open(entry):
         verdict = Verdict.FIXED if is_fixed(queue.document, one) else Verdict.CONFIRMED
         record_verdict(queue.document, one.key, verdict, get_reviewer())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import bpy
 
-from ...reporting.progress import count
+from ...core.translation import count, translate
 from ..common.context import get_sequencer_scene
 from ..common.jobs import JOB
 from ..common.marks import BAKED, get_modifier
@@ -49,9 +49,11 @@ def describe_strip(scene: bpy.types.Scene, strip: bpy.types.Strip | None) -> Str
         return StripState("Settings changed since", "ERROR")
     left = count_left(scene)
     if left:
-        return StripState(f"{count(left, 'item')} to review", "QUESTION", "faceblur.review", "Review")
+        return StripState(
+            translate("{items} to review", items=count(left, "item")), "QUESTION", "faceblur.review", "Review"
+        )
     off = sum(mask.layers[face.name].hide_render for face in list_faces(mask))
-    words = f"Covered, {count(off, 'face')} off" if off else "Covered"
+    words = translate("Covered, {faces} off", faces=count(off, "face")) if off else "Covered"
     return StripState(words, "ERROR" if off else "CHECKMARK", "faceblur.bake", "Bake")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import bpy
 
+from ...core.translation import count, translate
 from ...core.types import FaceBlurError
-from ...reporting.progress import count
 from ..common.context import get_sequencer_scene
 from ..common.jobs import redraw
 from ..common.selection import get_active_footage, refuse
@@ -33,7 +33,12 @@ class FACEBLUR_OT_make_thumbnails(bpy.types.Operator):
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        self.report({"INFO"}, f"Making {count(making, 'thumbnail')}" if making else "All faces have thumbnails")
+        self.report(
+            {"INFO"},
+            translate("Making {thumbnails}", thumbnails=count(making, "thumbnail"))
+            if making
+            else "All faces have thumbnails",
+        )
         return {"FINISHED"}
 
 
@@ -45,7 +50,7 @@ class FACEBLUR_OT_forget_thumbnails(bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        self.report({"INFO"}, f"{count(thumbnails.forget(), 'thumbnail')} deleted")
+        self.report({"INFO"}, translate("{thumbnails} deleted", thumbnails=count(thumbnails.forget(), "thumbnail")))
         redraw()
         return {"FINISHED"}
 

@@ -12,6 +12,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatVectorProperty
 from ....core.document import editing
 from ....core.document.naming import name_track
 from ....core.document.size_guess import guess_face
+from ....core.translation import CONTEXT, translate
 from ....core.types import Ellipse, Evidence, FaceBlurError, Sample, TrackDocument, TrackKind, TrackStatus
 from ...common.context import get_sequencer_scene, refresh_shown_sequencers
 from ...common.job_operator import JobOperator, JobSteps
@@ -37,6 +38,7 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
 
     kind: EnumProperty(
         name="Kind",
+        translation_context=CONTEXT,
         items=[
             ("FACE", "Face", "A face that was missed"),
             ("REGION", "Region", "A number plate, a sign or a screen. All of the box is covered"),
@@ -164,7 +166,12 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
         )
         name = _add(target, [*result, *keys], self.kind)
         frames = [sample.source_frame for sample in (*result, *keys)]
-        return f"'{name}' was tracked from frame {min(frames)} to {max(frames)} of the source", []
+        return translate(
+            "'{name}' was tracked from frame {first} to {last} of the source",
+            name=name,
+            first=min(frames),
+            last=max(frames),
+        ), []
 
     def _get_face(self, target: FaceTarget) -> Ellipse:
         x1, y1, x2, y2 = self.box
@@ -228,7 +235,11 @@ def _add_still(target: FaceTarget, face: Ellipse, kind: str, extent: str) -> str
     stop = length if extent == "HOLD" else target.source_frame + 1
     samples = [Sample(f, face, Evidence.EXTRAPOLATED, 1.0) for f in range(target.source_frame + 1, stop)]
     name = _add(target, [Sample(target.source_frame, face, Evidence.LOCKED, 1.0), *samples], kind)
-    return f"'{name}' is covered in this frame only" if extent == "FRAME" else f"'{name}' is covered from here on"
+    return (
+        translate("'{name}' is covered in this frame only", name=name)
+        if extent == "FRAME"
+        else translate("'{name}' is covered from here on", name=name)
+    )
 
 
 def _add_never(target: FaceTarget, face: Ellipse) -> str:
@@ -242,7 +253,11 @@ def _add_never(target: FaceTarget, face: Ellipse) -> str:
         return exempt
 
     apply_change(target, change)
-    return f"No longer covered: {', '.join(exempt)}" if exempt else "No track stays within the box"
+    return (
+        translate("No longer covered: {exempt}", exempt=", ".join(exempt))
+        if exempt
+        else "No track stays within the box"
+    )
 
 
 def _add(target: FaceTarget, samples: list[Sample], kind: str) -> str:

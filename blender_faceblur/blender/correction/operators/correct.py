@@ -10,8 +10,8 @@ import bpy
 from bpy.props import EnumProperty, StringProperty
 
 from ....core.document import editing
+from ....core.translation import count, translate
 from ....core.types import Ellipse, FaceBlurError, Track, TrackDocument
-from ....reporting.progress import count
 from ...common.context import get_sequencer_scene, refresh_shown_sequencers
 from ...common.footage import compute_shown, get_preview_range
 from ...common.selection import EnumItems, get_active_footage, refuse
@@ -93,7 +93,7 @@ class FACEBLUR_OT_begin_here(_OnFace, bpy.types.Operator):
 
     def work(self, target: FaceTarget) -> str:
         self.change(target, lambda track: _move_end(track, target.source_frame, begin=True))
-        return f"'{target.track}' begins here"
+        return translate("'{track}' begins here", track=target.track)
 
 
 class FACEBLUR_OT_end_here(_OnFace, bpy.types.Operator):
@@ -104,7 +104,7 @@ class FACEBLUR_OT_end_here(_OnFace, bpy.types.Operator):
 
     def work(self, target: FaceTarget) -> str:
         self.change(target, lambda track: _move_end(track, target.source_frame, begin=False))
-        return f"'{target.track}' ends here"
+        return translate("'{track}' ends here", track=target.track)
 
 
 def _move_end(track: Track, frame: int, begin: bool) -> None:
@@ -131,7 +131,7 @@ class FACEBLUR_OT_split_face(_OnFace, bpy.types.Operator):
             return made
 
         apply_change(target, change, [target.track])
-        return f"From here on, '{made[0]}' is '{made[1]}'"
+        return translate("From here on, '{made}' is '{other}'", made=made[0], other=made[1])
 
 
 def _list_others(operator: Any, context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
@@ -141,7 +141,10 @@ def _list_others(operator: Any, context: bpy.types.Context | None) -> list[tuple
         return _OTHERS.offer([("", "None", "")])
     layers = MaskRecord.load(target.mask).layers
     names = [track for track in map(layers.track_of, layers) if track != target.track]
-    return _OTHERS.offer([(name, name, f"Merge '{name}' into the active face") for name in names] or [("", "None", "")])
+    return _OTHERS.offer(
+        [(name, name, translate("Merge '{name}' into the active face", name=name)) for name in names]
+        or [("", "None", "")]
+    )
 
 
 _OTHERS = EnumItems()
@@ -169,7 +172,9 @@ class FACEBLUR_OT_merge_faces(_OnFace, bpy.types.Operator):
             return names
 
         apply_change(target, change, names)
-        return f"'{target.track}' and '{self.other}' were merged into '{made[0]}'"
+        return translate(
+            "'{track}' and '{other}' were merged into '{made}'", track=target.track, other=self.other, made=made[0]
+        )
 
 
 class FACEBLUR_OT_delete_face(_OnFace, bpy.types.Operator):
@@ -184,7 +189,7 @@ class FACEBLUR_OT_delete_face(_OnFace, bpy.types.Operator):
             return [target.track]
 
         apply_change(target, change)
-        return f"'{target.track}' is no longer covered"
+        return translate("'{track}' is no longer covered", track=target.track)
 
 
 class FACEBLUR_OT_clear_key(_OnFace, bpy.types.Operator):
@@ -195,7 +200,7 @@ class FACEBLUR_OT_clear_key(_OnFace, bpy.types.Operator):
 
     def work(self, target: FaceTarget) -> str:
         self.change(target, lambda track: editing.clear_key(track, target.source_frame))
-        return f"The key of '{target.track}' is unlocked"
+        return translate("The key of '{track}' is unlocked", track=target.track)
 
 
 class FACEBLUR_OT_lock_face(_OnFace, bpy.types.Operator):
@@ -212,7 +217,11 @@ class FACEBLUR_OT_lock_face(_OnFace, bpy.types.Operator):
             locked.append(track.locked)
 
         self.change(target, work)
-        return f"'{target.track}' is {'locked' if locked[0] else 'unlocked'}"
+        return translate(
+            "'{track}' is {words}",
+            track=target.track,
+            words=translate("locked") if locked[0] else translate("unlocked"),
+        )
 
 
 class FACEBLUR_OT_switch_face(_OnFace, bpy.types.Operator):
@@ -234,8 +243,10 @@ class FACEBLUR_OT_switch_face(_OnFace, bpy.types.Operator):
     def work(self, target: FaceTarget) -> str:
         start, stop = self._compute_frames(target)
         self.change(target, lambda track: editing.switch(track, start, stop, self.action == "ON"))
-        word = "is covered" if self.action == "ON" else "is uncovered"
-        return f"'{target.track}' {word} in {count(stop - start, 'frame')}"
+        frames = count(stop - start, "frame")
+        if self.action == "ON":
+            return translate("'{track}' is covered in {frames}", track=target.track, frames=frames)
+        return translate("'{track}' is uncovered in {frames}", track=target.track, frames=frames)
 
     def _compute_frames(self, target: FaceTarget) -> tuple[int, int]:
         if self.where == "FRAME":
@@ -248,7 +259,7 @@ def compute_range(target: FaceTarget, length: int) -> tuple[int, int]:
     """The strip's source frames in the timeline's preview range. Raises FaceBlurError if there are none."""
     shown = compute_shown(target.strip, *get_preview_range(target.scene), length)
     if shown is None:
-        raise FaceBlurError(f"The preview range does not overlap the strip '{target.strip.name}'.")
+        raise FaceBlurError(translate("The preview range does not overlap the strip '{name}'.", name=target.strip.name))
     return shown
 
 
@@ -278,7 +289,7 @@ class FACEBLUR_OT_bring_back(bpy.types.Operator):
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        self.report({"INFO"}, f"'{self.name}' is now covered as '{made[0]}'")
+        self.report({"INFO"}, translate("'{name}' is now covered as '{made}'", name=self.name, made=made[0]))
         return {"FINISHED"}
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import bpy
 
+from ....core.translation import count, translate
 from ....core.types import FaceBlurError
-from ....reporting.progress import count
 from ...common.context import get_sequencer_scene, refresh_shown_sequencers
 from ...common.selection import get_active_footage, is_busy, refuse
 from ...cover.strips import get_mask
@@ -34,7 +34,12 @@ class FACEBLUR_OT_edit_masks(bpy.types.Operator):
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        self.report({"INFO"}, f"Mask frame {helper.frame_current}. Move points and press I to set a key")
+        self.report(
+            {"INFO"},
+            translate(
+                "Mask frame {frame_current}. Move points and press I to set a key", frame_current=helper.frame_current
+            ),
+        )
         return {"FINISHED"}
 
 
@@ -58,5 +63,7 @@ class FACEBLUR_OT_back_from_masks(bpy.types.Operator):
             return {"FINISHED"}
         if not bpy.app.background:
             refresh_shown_sequencers()
-        self.report({"INFO"}, f"{count(changed, 'face')} changed" if changed else "No face was changed")
+        self.report(
+            {"INFO"}, translate("{faces} changed", faces=count(changed, "face")) if changed else "No face was changed"
+        )
         return {"FINISHED"}

@@ -6,6 +6,7 @@ from __future__ import annotations
 import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
+from ....core.translation import translate
 from ...common.context import get_sequencer_scene
 from ...common.footage import find_timeline_frame
 from ...common.selection import get_active_footage, list_selected_covered, refuse
@@ -34,14 +35,17 @@ class FACEBLUR_OT_go_to_face(bpy.types.Operator):
         name = self.layer or (active.name if active is not None else "")
         face = next((face for face in list_faces(mask) if face.name == name), None)
         if face is None or not face.spans:
-            self.report({"WARNING"}, f"The frames of '{name}' are not known, as it was drawn or changed by hand")
+            self.report(
+                {"WARNING"},
+                translate("The frames of '{name}' are not known, as it was drawn or changed by hand", name=name),
+            )
             return {"CANCELLED"}
         length = mask.frame_end - mask.frame_start
         frame = find_timeline_frame(strip, [(face.clearest, face.clearest + 1)], length) if self.clearest else None
         if frame is None:
             frame = find_timeline_frame(strip, face.spans, length)
         if frame is None:
-            self.report({"WARNING"}, f"'{name}' is only in frames that this strip does not show")
+            self.report({"WARNING"}, translate("'{name}' is only in frames that this strip does not show", name=name))
             return {"CANCELLED"}
         mask.layers.active = mask.layers[name]
         scene.frame_set(frame)
@@ -105,5 +109,7 @@ class FACEBLUR_OT_switch_faces(bpy.types.Operator):
                 layer.hide_render = self.action == "OFF" if self.action != "INVERT" else not layer.hide_render
                 off, total = off + layer.hide_render, total + 1
             mask.update_tag()
-        self.report({"WARNING" if off else "INFO"}, f"{off} of {total} faces are uncovered")
+        self.report(
+            {"WARNING" if off else "INFO"}, translate("{off} of {total} faces are uncovered", off=off, total=total)
+        )
         return {"FINISHED"}

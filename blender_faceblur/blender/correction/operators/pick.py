@@ -10,6 +10,7 @@ import bpy
 import numpy as np
 from bpy.props import EnumProperty, StringProperty
 
+from ....core.translation import translate
 from ....core.types import Ellipse, FaceBlurError
 from ...common.context import get_sequencer_scene
 from ...common.jobs import redraw
@@ -139,7 +140,9 @@ class FACEBLUR_OT_transform_cover(bpy.types.Operator):
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        self.report({"INFO"}, f"'{picked.track}' is locked here. Use Track to continue from this key")
+        self.report(
+            {"INFO"}, translate("'{track}' is locked here. Use Track to continue from this key", track=picked.track)
+        )
         return {"FINISHED"}
 
     def _compute_cover(self) -> Ellipse:
@@ -247,7 +250,7 @@ class FACEBLUR_OT_face_menu(bpy.types.Operator):
             )
         else:
             draw = draw_face_menu if self.menu == "FACE" else draw_off_menu
-            title = name if self.menu == "FACE" else f"Switch Off {name}"
+            title = name if self.menu == "FACE" else translate("Switch Off {name}", name=name)
             context.window_manager.popup_menu(lambda menu, _: draw(menu.layout), title=title)
         return {"FINISHED"}
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import bpy
 from bpy.props import EnumProperty
 
+from ....core.translation import translate
 from ....core.types import Sample
 from ...common.context import get_sequencer_scene, refresh_shown_sequencers
 from ...common.footage import find_timeline_frame
@@ -71,7 +72,12 @@ class FACEBLUR_OT_follow_step(_TrackFace, bpy.types.Operator):
     def finish(self, context: bpy.types.Context, result: list[Sample]) -> tuple[str, list[str]]:
         assert self._place is not None
         if not result:
-            return "", [f"'{self._place.track}' cannot be tracked any farther. Place it by hand in the next frame."]
+            return "", [
+                translate(
+                    "'{track}' cannot be tracked any farther. Place it by hand in the next frame.",
+                    track=self._place.track,
+                )
+            ]
         outcome = super().finish(context, result)
         strip = get_active_footage(context)
         mask = get_mask(strip)

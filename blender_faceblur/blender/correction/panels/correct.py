@@ -6,6 +6,7 @@ from __future__ import annotations
 import bpy
 
 from ....core.review.overview import TrackOverview
+from ....core.translation import translate
 from ....core.types import TrackKind, TrackStatus
 from ....reporting.wording import describe_status
 from ...common.context import get_sequencer_scene
@@ -81,7 +82,9 @@ class FACEBLUR_PT_left_out(Tab, bpy.types.Panel):
                 row.operator("faceblur.bring_back", text="", icon="LOOP_BACK").name = track_overview.name
             row.operator("faceblur.go_to_frame", text="", icon="VIEWZOOM").source_frame = track_overview.spans[0]
         if len(ignored) > _MOST_IGNORED:
-            write_lines(self.layout, context, f"and {len(ignored) - _MOST_IGNORED} more: see Review")
+            write_lines(
+                self.layout, context, translate("and {ignored} more: see Review", ignored=len(ignored) - _MOST_IGNORED)
+            )
 
 
 def _list_ignored(context: bpy.types.Context) -> list[TrackOverview]:

@@ -7,7 +7,8 @@ import math
 
 import bpy
 
-from ....reporting.progress import count, describe_time
+from ....core.translation import count, translate
+from ....reporting.progress import describe_time
 from ...common.context import get_sequencer_scene
 from ...common.footage import compute_source_frame, describe_frames, get_frame_rate
 from ...common.jobs import JOB
@@ -144,7 +145,7 @@ class FACEBLUR_PT_faces(Tab, bpy.types.Panel):
         faces = list_faces(mask)
         off = sum(mask.layers[face.name].hide_render for face in faces)
         layout.label(
-            text=count(len(faces), "face") + (f", {off} switched off and visible" if off else ""),
+            text=count(len(faces), "face") + (translate(", {off} switched off and visible", off=off) if off else ""),
             icon="ERROR" if off else "NONE",
         )
         active = mask.layers.active
@@ -159,15 +160,22 @@ class FACEBLUR_PT_faces(Tab, bpy.types.Panel):
             if track_overview is not None:
                 row.operator("faceblur.lock_face", text="", icon="LOCKED" if track_overview.locked else "UNLOCKED")
             if face.spans:
-                parts = f" in {len(face.spans)} parts" if len(face.spans) > 1 else ""
+                parts = translate(" in {spans} parts", spans=len(face.spans)) if len(face.spans) > 1 else ""
                 length = max(mask.frame_end - mask.frame_start, 1)
                 box.label(text=describe_frames(strip, face.spans[0][0], face.spans[-1][1], length) + parts)
             write_lines(box, context, describe_origin(face))
         frame = compute_source_frame(strip, scene.frame_current, mask.frame_end - mask.frame_start)
         if frame is not None and mask.frame_start + frame != scene.frame_current:
-            write_lines(layout, context, f"This picture is frame {mask.frame_start + frame} in the Mask editor", "INFO")
+            write_lines(
+                layout,
+                context,
+                translate(
+                    "This picture is frame {frame_start} in the Mask editor", frame_start=mask.frame_start + frame
+                ),
+                "INFO",
+            )
         if JOB.provider:
-            layout.label(text=f"Detectors ran on: {JOB.provider}")
+            layout.label(text=translate("Detectors ran on: {provider}", provider=JOB.provider))
 
 
 def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[str]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from ....core.translation import translate
 from ....core.types import FaceBlurError
 from .base import Effect
 from .blur import Blur
@@ -19,4 +20,10 @@ def get_effect(name: str) -> Effect:
     for effect in EFFECTS:
         if effect.name == name:
             return effect
-    raise FaceBlurError(f"There is no effect '{name}'. Choose from {', '.join(effect.name for effect in EFFECTS)}.")
+    raise FaceBlurError(
+        translate(
+            "There is no effect '{name}'. Choose from {names}.",
+            name=name,
+            names=", ".join(effect.name for effect in EFFECTS),
+        )
+    )

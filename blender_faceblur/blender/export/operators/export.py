@@ -8,8 +8,8 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, StringProperty
 
+from ....core.translation import count, translate
 from ....core.types import FaceBlurError
-from ....reporting.progress import count
 from ...common.job_operator import JobOperator, JobSteps
 from ...common.jobs import JOB
 from ...common.marks import get_modifier
@@ -62,6 +62,10 @@ class FACEBLUR_OT_export_covered(JobOperator, bpy.types.Operator):
         for note in result.notes:
             self.report({"WARNING"}, note)
         return (
-            f"{count(len(result.films), 'film')} and {result.project.name} are in {result.project.parent}. "
-            "Watch them before you pass them on"
+            translate(
+                "{films} and {name} are in {parent}. Watch them before you pass them on",
+                films=count(len(result.films), "film"),
+                name=result.project.name,
+                parent=result.project.parent,
+            )
         ), []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import bpy
 
+from ....core.translation import translate
 from ...common.context import get_sequencer_scene
 from ...common.job_operator import JobOperator, JobSteps
 from ...common.selection import is_busy, refuse
@@ -43,6 +44,14 @@ class FACEBLUR_OT_render_to_footage(JobOperator, bpy.types.Operator):
         assert self._order is not None
         scene = bpy.data.scenes.get(self._order.scene)
         if scene is None:
-            return "", [f"The scene '{self._order.scene}' was deleted. Its footage is in {result}."]
+            return "", [
+                translate(
+                    "The scene '{scene}' was deleted. Its footage is in {result}.",
+                    scene=self._order.scene,
+                    result=result,
+                )
+            ]
         put_in_place(scene, self._order, result)
-        return f"{result.name} is not covered, and black in renders until its faces are detected", []
+        return translate(
+            "{name} is not covered, and black in renders until its faces are detected", name=result.name
+        ), []

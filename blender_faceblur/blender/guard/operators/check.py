@@ -6,8 +6,8 @@ from __future__ import annotations
 import bpy
 from bpy.props import StringProperty
 
+from ....core.translation import count, translate
 from ....core.types import FaceBlurError
-from ....reporting.progress import count
 from ...common.context import get_sequencer_scene, refresh_shown_sequencers
 from ...common.jobs import JOB
 from ...common.marks import get_modifier
@@ -33,10 +33,16 @@ class FACEBLUR_OT_check(bpy.types.Operator):
         JOB.faults = check_animation(get_sequencer_scene(context))
         undetected = [fault.strip for fault in JOB.faults if fault.undetected]
         shown = sum(fault.shows for fault in JOB.faults) - len(undetected)
-        problems = [f"{count(shown, 'fault')} would show faces"] if shown else []
+        problems = [translate("{faults} would show faces", faults=count(shown, "fault"))] if shown else []
         if undetected:
             names = ", ".join(f"'{name}'" for name in undetected)
-            problems.append(f"Faces were never detected in {count(len(undetected), 'strip')}: {names}")
+            problems.append(
+                translate(
+                    "Faces were never detected in {strips}: {names}",
+                    strips=count(len(undetected), "strip"),
+                    names=names,
+                )
+            )
         if problems:
             self.report({"WARNING"}, ". ".join(problems))
         else:
@@ -97,7 +103,8 @@ class FACEBLUR_OT_repair(bpy.types.Operator):
         left = sum(fault.shows for fault in JOB.faults)
         self.report(
             {"WARNING" if left else "INFO"},
-            f"{count(len(faults), 'fault')} repaired" + (f", {left} left" if left else ""),
+            translate("{faults} repaired", faults=count(len(faults), "fault"))
+            + (translate(", {left} left", left=left) if left else ""),
         )
         return {"FINISHED"}
 
@@ -122,7 +129,13 @@ class FACEBLUR_OT_must_be_covered(bpy.types.Operator):
                 strip[MUST_BE_COVERED] = True
             elif MUST_BE_COVERED in strip:
                 del strip[MUST_BE_COVERED]
-        self.report({"INFO"}, f"{count(len(strips), 'strip')} {'must' if marked else 'no longer must'} be covered")
+        self.report(
+            {"INFO"},
+            translate(
+                "{strips} must be covered" if marked else "{strips} no longer must be covered",
+                strips=count(len(strips), "strip"),
+            ),
+        )
         return {"FINISHED"}
 
 
@@ -156,7 +169,7 @@ class FACEBLUR_OT_leave_uncovered(bpy.types.Operator):
                 self.report({"ERROR"}, "Select a movie or image strip")
         for strip in strips:
             if get_modifier(strip) is not None or is_baked(strip):
-                self.report({"ERROR"}, f"'{strip.name}' is covered. Remove its cover first")
+                self.report({"ERROR"}, translate("'{name}' is covered. Remove its cover first", name=strip.name))
                 return {"CANCELLED"}
         if not strips:
             return {"CANCELLED"}
@@ -167,7 +180,13 @@ class FACEBLUR_OT_leave_uncovered(bpy.types.Operator):
         JOB.faults = [fault for fault in JOB.faults if not marked or fault.strip not in names]
         if not bpy.app.background:
             refresh_shown_sequencers()
-        self.report({"INFO"}, f"{count(len(strips), 'strip')} {'left' if marked else 'no longer left'} uncovered")
+        self.report(
+            {"INFO"},
+            translate(
+                "{strips} left uncovered" if marked else "{strips} no longer left uncovered",
+                strips=count(len(strips), "strip"),
+            ),
+        )
         return {"FINISHED"}
 
 
@@ -189,7 +208,7 @@ class FACEBLUR_OT_render(bpy.types.Operator):
         shown = [fault for fault in JOB.faults if fault.shows]
         if shown:
             for fault in shown:
-                self.report({"ERROR"}, f"Not rendered: '{fault.strip}'. {fault.text}")
+                self.report({"ERROR"}, translate("Not rendered: '{strip}'. {text}", strip=fault.strip, text=fault.text))
             return {"CANCELLED"}
         how = "EXEC_DEFAULT" if bpy.app.background else "INVOKE_DEFAULT"
         return set(bpy.ops.render.render(how, animation=True, scene=scene.name))

@@ -8,8 +8,8 @@ from pathlib import Path
 import bpy
 from bpy.props import IntProperty, StringProperty
 
+from ....core.translation import count, translate
 from ....core.types import FaceBlurError
-from ....reporting.progress import count
 from ....reporting.report import ReportSubject, collect_report, write_report
 from ...common.context import get_sequencer_scene
 from ...common.job_operator import JobOperator, JobSteps
@@ -46,7 +46,7 @@ class FACEBLUR_OT_verify(JobOperator, bpy.types.Operator):
         scene = get_sequencer_scene(context)
         film = Path(bpy.path.abspath(self.film)) if self.film else get_film(scene)
         if not film.is_file():
-            raise FaceBlurError(f"{film} does not exist. Render the film first.")
+            raise FaceBlurError(translate("{film} does not exist. Render the film first.", film=film))
         JOB.verified = None
         self._unverified = tuple(list_unverified(scene))
         return verify_film(film, scene.frame_start, list_parts(scene), wait_s)
@@ -56,12 +56,18 @@ class FACEBLUR_OT_verify(JobOperator, bpy.types.Operator):
         problems = [*result.problems, *self._unverified]
         left = sum(not leak for _, _, leak, _ in result.list_findings())
         if not result.leaks and self._unverified:
-            return f"No face is uncovered in what was verified. {count(left, 'item')} to review", problems
+            return translate(
+                "No face is uncovered in what was verified. {items} to review", items=count(left, "item")
+            ), problems
         if not result.leaks:
-            message = f"Every expected face is covered in {result.film.name}. {count(left, 'item')} to review"
+            message = translate(
+                "Every expected face is covered in {name}. {items} to review",
+                name=result.film.name,
+                items=count(left, "item"),
+            )
             return message, problems
         return "Look at the uncovered faces", [
-            f"{count(result.leaks, 'face')} uncovered in {result.film.name}",
+            translate("{faces} uncovered in {name}", faces=count(result.leaks, "face"), name=result.film.name),
             *problems,
         ]
 
@@ -137,7 +143,7 @@ class FACEBLUR_OT_report(bpy.types.Operator):
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        self.report({"INFO"}, f"Report written to {self.filepath}")
+        self.report({"INFO"}, translate("Report written to {filepath}", filepath=self.filepath))
         return {"FINISHED"}
 
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 import bpy
 from bpy.props import BoolProperty
 
+from ....core.translation import count, translate
 from ....core.types import FaceBlurError
-from ....reporting.progress import count
 from ...common.context import get_sequencer_scene, refresh_shown_sequencers
 from ...common.jobs import JOB, redraw
 from ...common.selection import is_busy, refuse
@@ -45,8 +45,18 @@ class FACEBLUR_OT_apply_people(bpy.types.Operator):
         JOB.problems = []
         if not bpy.app.background:
             refresh_shown_sequencers()
-        more = f", {count(applied.review_items, 'item')} to review" if applied.review_items else ""
-        self.report({"INFO"}, f"{applied.clear} of {count(applied.tracks, 'face')} stay visible{more}")
+        more = (
+            translate(", {items} to review", items=count(applied.review_items, "item")) if applied.review_items else ""
+        )
+        self.report(
+            {"INFO"},
+            translate(
+                "{clear} of {faces} stay visible{more}",
+                clear=applied.clear,
+                faces=count(applied.tracks, "face"),
+                more=more,
+            ),
+        )
         return {"FINISHED"}
 
 
@@ -86,7 +96,7 @@ class FACEBLUR_OT_forget_people(bpy.types.Operator):
         if not bpy.app.background:
             refresh_shown_sequencers()
         redraw()
-        self.report({"INFO"}, f"{count(forgotten, 'face embedding')} deleted")
+        self.report({"INFO"}, translate("{embeddings} deleted", embeddings=count(forgotten, "face embedding")))
         return {"FINISHED"}
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import bpy
 from bpy.props import EnumProperty, IntProperty
 
+from ....core.translation import count, translate
 from ....core.types import FaceBlurError
-from ....reporting.progress import count
 from ...common.context import get_sequencer_scene
 from ...common.footage import find_timeline_frame
 from ...common.jobs import redraw
@@ -83,7 +83,7 @@ class FACEBLUR_OT_not_this_person(_OnFaces, bpy.types.Operator):
             if left is not None and left.by == MACHINE:
                 left.by = SPLIT
         redraw()
-        self.report({"INFO"}, f"{count(len(picked), 'face')} moved to a new person")
+        self.report({"INFO"}, translate("{faces} moved to a new person", faces=count(len(picked), "face")))
         return {"FINISHED"}
 
 
@@ -116,7 +116,7 @@ class FACEBLUR_OT_say_who(bpy.types.Operator):
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         redraw()
-        self.report({"INFO"}, f"'{target.track}' is {person.name}")
+        self.report({"INFO"}, translate("'{track}' is {name}", track=target.track, name=person.name))
         return {"FINISHED"}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import bpy
 
+from ....core.translation import translate
 from ...common.context import get_sequencer_scene
 from ...common.selection import EnumItems, is_busy, refuse
 from ...review.queue import list_covered
@@ -34,7 +35,7 @@ def list_people(operator: Any, context: bpy.types.Context | None) -> list[tuple[
     return _PERSON_ITEMS.offer(
         [
             (NEW, "New Person", "A person who is not in the list yet"),
-            *((str(person.uid), person.name, f"This is {person.name}") for person in persons),
+            *((str(person.uid), person.name, translate("This is {name}", name=person.name)) for person in persons),
         ]
     )
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, StringProperty
 
+from ....core.translation import count, translate
 from ....core.types import FaceBlurError
-from ....reporting.progress import count
 from ...common.context import get_sequencer_scene
 from ...common.jobs import redraw
 from ..files import read_file, write_file
@@ -63,7 +63,7 @@ class FACEBLUR_OT_save_people(_PeopleFile, bpy.types.Operator):
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        self.report({"INFO"}, f"{count(written, 'face')} saved to {path.name}")
+        self.report({"INFO"}, translate("{faces} saved to {name}", faces=count(written, "face"), name=path.name))
         return {"FINISHED"}
 
 
@@ -85,8 +85,12 @@ class FACEBLUR_OT_load_people(_PeopleFile, bpy.types.Operator):
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         redraw()
-        more = f". {', '.join(missing[:5])} have no face here: add pictures of them" if missing else ""
-        self.report({"INFO"}, f"{count(taken, 'face')} loaded{more}")
+        more = (
+            translate(". {names} have no face here: add pictures of them", names=", ".join(missing[:5]))
+            if missing
+            else ""
+        )
+        self.report({"INFO"}, translate("{faces} loaded{more}", faces=count(taken, "face"), more=more))
         return {"FINISHED"}
 
 

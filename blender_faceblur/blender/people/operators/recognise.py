@@ -11,8 +11,8 @@ from bpy.props import BoolProperty, CollectionProperty, EnumProperty, StringProp
 
 from ....batch.people import REFERENCE_ENDINGS, list_references
 from ....core.people.similarity import USABLE
+from ....core.translation import count, translate
 from ....core.types import FaceBlurError
-from ....reporting.progress import count
 from ...common.context import get_sequencer_scene
 from ...common.footage import get_frame_rate
 from ...common.job_operator import JobOperator, JobSteps
@@ -76,8 +76,12 @@ class FACEBLUR_OT_recognise_faces(_PeopleJob, bpy.types.Operator):
         if not bpy.app.background:
             make_thumbnails(scene)
         unlisted = count_unlisted(scene)
-        more = f", {count(unlisted, 'face')} not seen well enough" if unlisted else ""
-        return f"{found} people in the list{more}" if found != 1 else f"1 person in the list{more}"
+        more = translate(", {faces} not seen well enough", faces=count(unlisted, "face")) if unlisted else ""
+        return (
+            translate("{found} people in the list{more}", found=found, more=more)
+            if found != 1
+            else translate("1 person in the list{more}", more=more)
+        )
 
 
 class FACEBLUR_OT_add_person_here(_PeopleJob, bpy.types.Operator):
@@ -116,8 +120,11 @@ class FACEBLUR_OT_add_person_here(_PeopleJob, bpy.types.Operator):
         crops = [crop for _, found in result.crops for crop in found]
         if not crops or crops[0].embedding.quality < USABLE:
             raise FaceBlurError(
-                f"'{track}' is too small, blurred or turned away in this frame to recognise a person by it. "
-                "Go to a clearer frame."
+                translate(
+                    "'{track}' is too small, blurred or turned away in this frame to recognise a person by it. Go to "
+                    "a clearer frame.",
+                    track=track,
+                )
             )
         person = get_or_add(scene, self.person)
         person.chosen = True
@@ -128,7 +135,7 @@ class FACEBLUR_OT_add_person_here(_PeopleJob, bpy.types.Operator):
         person = get_person(scene.faceblur.people, uid)
         if not bpy.app.background:
             make_thumbnails(scene)
-        return f"'{track}' is {person.name}"
+        return translate("'{track}' is {name}", track=track, name=person.name)
 
 
 class FACEBLUR_OT_add_people(_PeopleJob, bpy.types.Operator):
@@ -184,7 +191,7 @@ class FACEBLUR_OT_add_people(_PeopleJob, bpy.types.Operator):
         if chosen:
             unusable = [name for name in sorted(chosen) if Path(name).suffix.lower() not in REFERENCE_ENDINGS]
             if unusable:
-                raise FaceBlurError(f"{unusable[0]} is not a picture.")
+                raise FaceBlurError(translate("{name} is not a picture.", name=unusable[0]))
             found = {
                 name: [path for path in paths if path.parent == folder and path.name in chosen]
                 for name, paths in found.items()
@@ -219,7 +226,7 @@ class FACEBLUR_OT_add_people(_PeopleJob, bpy.types.Operator):
         show_person(settings, person.uid)
         if has_embeddings(scene):
             propose_people(scene)
-        return f"Added: {', '.join(names)}"
+        return translate("Added: {names}", names=", ".join(names))
 
 
 CLASSES = (
