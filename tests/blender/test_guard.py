@@ -263,8 +263,8 @@ def test_unreviewed_items_are_faults_only_on_request(film: Path, tmp_path: Path)
     document.review_items.append(ReviewItem(3, 9, (1.0, 2.0, 30.5, 40.0), 0.31, ReviewReason.LOW_CONFIDENCE))
     scene = build_project(film, document, EFFECT)
     texts = [fault.text for fault in guard.check_scene(scene, with_review=True)]
-    assert [text for text in texts if "reviewed" in text] == ["1 item has not been reviewed."]
-    assert not any("reviewed" in fault.text for fault in guard.check_scene(scene))
+    assert [text for text in texts if "review" in text] == ["1 item left to review."]
+    assert not any("review" in fault.text for fault in guard.check_scene(scene))
 
 
 def test_the_command_does_not_render_a_scene_that_would_show_faces(project: tuple[Any, Any], tmp_path: Path) -> None:
