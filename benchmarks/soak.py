@@ -277,10 +277,11 @@ def check_run(done: RunResult, number: int) -> list[str]:
 
 
 def soak_project(number: int, folder: Path) -> list[str]:
-    """Work on a project with many covered strips. Prints the seconds of each step; returns what is wrong."""
+    """Work on a project with many covered strips. Prints the processor time of each step; returns what is wrong."""
     import bpy
 
     import blender_faceblur
+    from blender_faceblur.blender.common.marks import MARK
     from blender_faceblur.blender.guard.checks import check_animation
 
     bpy.ops.wm.read_factory_settings(use_empty=True)
@@ -299,6 +300,13 @@ def soak_project(number: int, folder: Path) -> list[str]:
         covered = sum(len(strip.modifiers) for strip in scene.sequence_editor.strips_all if strip.type == "MOVIE")
         if covered != number:
             problems.append(f"{covered} of {number} strips have a cover")
+        for strip in scene.sequence_editor.strips_all:
+            strip.select = strip.type == "MOVIE"
+        with measure_step("Remove from all strips"):
+            bpy.ops.faceblur.remove()
+        left = [strip.name for strip in scene.sequence_editor.strips_all if strip.type == "MASK"]
+        if left or any(tree.get(MARK) == "strip" for tree in bpy.data.node_groups):
+            problems.append(f"Remove leaves {len(left)} Mask strips or their node groups")
     finally:
         blender_faceblur.unregister()
         bpy.ops.wm.read_factory_settings(use_empty=True)
@@ -331,7 +339,7 @@ def build_long_project(number: int, folder: Path) -> list[str]:
             names.setdefault(film, []).append(strip.name)
     problems = []
     effect = EffectSettings("solid", disks.COVER)
-    with measure_step("cover them, as Detect Faces does after its analysis"):
+    with measure_step(COVER_STEP):
         for film, covered in names.items():
             footage = get_footage(scene.sequence_editor.strips_all[covered[0]])
             problems += apply_analysis(scene, covered, footage, disks.build_document(film), effect)
@@ -354,6 +362,16 @@ def work_on_project(scene: Any) -> list[str]:
         restore()
     with measure_step("after each edit"):
         sync_mask_strips(scene, with_speed=False)
+    first = scene.sequence_editor.strips_all["Strip 0"]
+    with measure_step("move one strip"):
+        first.frame_start += 1
+        bpy.context.view_layer.update()
+    first.frame_start -= 1
+    bpy.context.view_layer.update()
+    with measure_step("change the frame"):
+        for frame in range(2, 12):
+            scene.frame_set(frame)
+    scene.frame_set(1)
     for strip in scene.sequence_editor.strips_all:
         strip.select = strip.type == "MOVIE"
     with measure_step("Update of all strips"):
@@ -362,34 +380,64 @@ def work_on_project(scene: Any) -> list[str]:
     return problems
 
 
+def soak_projects(numbers: list[int], folder: Path) -> list[str]:
+    """Work on projects of these sizes, smallest first. Also wrong is a step of ours that takes more than twice as long
+    for each strip in the largest as in the smallest."""
+    problems: list[str] = []
+    measured: dict[int, dict[str, float]] = {}
+    for number in sorted(numbers):
+        print(f" {number} strips", flush=True)
+        place = folder / str(number)
+        place.mkdir()
+        problems += soak_project(number, place)
+        measured[number] = dict(STEPS)
+    least, most = min(numbers), max(numbers)
+    for step in OWN_STEPS if most > least else ():
+        small, large = (measured[number][step] / number for number in (least, most))
+        print(f"  {step}: {1000 * small:.2f} ms a strip with {least} strips, {1000 * large:.2f} ms with {most}")
+        if large > MOST_SLOWER * small:
+            problems.append(f"{step}: {large / small:.1f} times as long a strip with {most} strips as with {least}")
+    return problems
+
+
 STEPS: dict[str, float] = {}
-"""The seconds of each step of the last `soak_project`."""
+"""The seconds of processor time of each step of the last `soak_project`."""
+
+
+COVER_STEP = "cover them, as Detect Faces does after its analysis"
+
+OWN_STEPS = (COVER_STEP, "Check", "the guard before a render", "Update of all strips", "Remove from all strips")
+"""The steps that must take a time in proportion to the number of strips."""
+
+MOST_SLOWER = 2.0
 
 
 @contextmanager
 def measure_step(name: str) -> Iterator[None]:
-    began = time.monotonic()
+    began = time.process_time()
     yield
-    STEPS[name] = time.monotonic() - began
-    print(f"  {name}: {STEPS[name]:.2f} s", flush=True)
+    STEPS[name] = time.process_time() - began
+    print(f"  {name}: {STEPS[name]:.3f} s", flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="build.py bench soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60, help="length of the film (default 60)")
     parser.add_argument("--pictures", type=int, default=10_000, help="number of pictures (default 10000)")
-    parser.add_argument("--strips", type=int, default=2000, help="number of strips (default 2000)")
+    parser.add_argument(
+        "--strips", type=int, nargs="+", default=[2000], help="number of strips of each project (default 2000)"
+    )
     parser.add_argument("--only", choices=PARTS, help="one part only")
     options = parser.parse_args(arguments)
     parts: dict[str, Callable[[Path], list[str]]] = {
         "film": lambda folder: soak_film(options.minutes, folder),
         "pictures": lambda folder: soak_pictures(options.pictures, folder),
-        "project": lambda folder: soak_project(options.strips, folder),
+        "project": lambda folder: soak_projects(options.strips, folder),
     }
     titles = {
         "film": f"A film of {options.minutes:g} minutes",
         "pictures": f"{options.pictures} pictures in one batch",
-        "project": f"A project of {options.strips} strips",
+        "project": f"Projects of {', '.join(map(str, sorted(options.strips)))} strips",
     }
     wrong = 0
     for part, work in parts.items():

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -41,3 +45,91 @@ def test_a_check_compares_no_strip_with_all_others(
     assert guard.check_scene(bpy.context.scene) == []
     # Each strip has a group of its own; the two inside are shared.
     assert calls == {"groups": 9 + 2, "sources": 1}
+
+
+FEW, MANY = 10, 40
+
+
+def count_lines(work: Callable[[], object]) -> int:
+    """How many lines of Python `work` runs; a measure of its length that does not depend on the machine."""
+    lines = 0
+
+    def trace(_: FrameType, event: str, __: object) -> Any:
+        nonlocal lines
+        lines += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return lines
+
+
+def count_work_a_strip(number: int, folder: Path) -> dict[str, float]:
+    """The lines that each step on a project of many strips runs for each of them."""
+    import bpy
+
+    from blender_faceblur.blender.cover import covering
+
+    folder.mkdir()
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    applied: list[tuple[Any, ...]] = []
+    apply_analysis = covering.apply_analysis
+
+    def put_off(*args: Any) -> list[str]:
+        applied.append(args)
+        return []
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(covering, "apply_analysis", put_off)
+        soak.build_long_project(number, folder)
+    scene = bpy.context.scene
+    steps: dict[str, Callable[[], object]] = {
+        "cover": lambda: [apply_analysis(*args) for args in applied],
+        "Check": lambda: guard.check_animation(scene),
+        "Update": bpy.ops.faceblur.apply,
+        "Remove": bpy.ops.faceblur.remove,
+    }
+    counts = {}
+    for name, work in steps.items():
+        for strip in scene.sequence_editor.strips_all:
+            strip.select = strip.type == "MOVIE"
+        counts[name] = count_lines(work) / number
+    assert not [strip for strip in scene.sequence_editor.strips_all if strip.type == "MASK"]
+    return counts
+
+
+def test_no_strip_takes_longer_because_there_are_many(tmp_path: Path, extension: None) -> None:
+    """One line of Python for each pair of strips would be 30 more a strip."""
+    few, many = (count_work_a_strip(number, tmp_path / str(number)) for number in (FEW, MANY))
+    assert min(few.values()) > 50, "nothing was done"
+    assert {name: many[name] - few[name] for name in few if many[name] - few[name] >= (MANY - FEW) / 2} == {}
+
+
+def test_blender_evaluates_the_scene_equally_often_however_many_strips_are_covered(
+    tmp_path: Path, extension: None
+) -> None:
+    """Before and after each operator it does so, which takes tens of milliseconds with two thousand strips."""
+    import bpy
+
+    counts = []
+    for number in (FEW, MANY):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        evaluated: list[str] = []
+        scene_name = bpy.context.scene.name
+
+        def note(scene: Any, _: Any, evaluated: list[str] = evaluated) -> None:
+            evaluated.append(scene.name)
+
+        bpy.app.handlers.depsgraph_update_post.append(note)
+        try:
+            assert soak.build_long_project(number, folder) == []
+        finally:
+            bpy.app.handlers.depsgraph_update_post.remove(note)
+        counts.append(evaluated.count(scene_name))
+    assert counts[0] == counts[1] > 0

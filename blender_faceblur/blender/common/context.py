@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import bpy
+import numpy as np
 
 from ...core.types import FaceBlurError
 
@@ -104,13 +105,14 @@ def borrow_selection(scene: bpy.types.Scene, *strips: bpy.types.Strip) -> Iterat
     editor = scene.sequence_editor
     with borrow_sequencer(scene):
         # Keep names, because the operators may remove strips.
-        chosen = {strip.name for strip in editor.strips_all if strip.select}
+        flags = read_numbers(editor.strips_all, "select")
+        chosen = (
+            {strip.name for strip, flag in zip(editor.strips_all, flags, strict=True) if flag} if any(flags) else set()
+        )
         active = editor.active_strip.name if editor.active_strip else None
-        for strip in editor.strips_all:
-            strip.select = strip in strips
+        editor.strips_all.foreach_set("select", [False] * len(flags))
         opened = editor.meta_stack[-1] if editor.meta_stack else None
-        editor.display_stack(strips[0].parent_meta())
-        editor.active_strip = strips[0]
+        select_only(scene, strips)
         try:
             yield
         finally:
@@ -118,6 +120,23 @@ def borrow_selection(scene: bpy.types.Scene, *strips: bpy.types.Strip) -> Iterat
             for strip in editor.strips_all:
                 strip.select = strip.name in chosen
             editor.active_strip = editor.strips_all.get(active) if active else None
+
+
+def select_only(scene: bpy.types.Scene, strips: Sequence[bpy.types.Strip]) -> None:
+    """Select strips, open the meta strip that contains them, and make the first active. No others are selected yet."""
+    editor = scene.sequence_editor
+    for strip in strips:
+        strip.select = True
+    if strips:
+        editor.display_stack(strips[0].parent_meta())
+        editor.active_strip = strips[0]
+
+
+def read_numbers(collection: Any, name: str) -> Any:
+    """One whole number, or whether something is true, of each thing in a collection of Blender's, as an array."""
+    numbers = np.zeros(len(collection), np.int32)
+    collection.foreach_get(name, numbers)
+    return numbers
 
 
 def refresh_sequencer(scene: bpy.types.Scene) -> None:

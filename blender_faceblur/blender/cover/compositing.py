@@ -80,9 +80,19 @@ def is_intact(tree: bpy.types.NodeTree) -> bool:
     return known is None or nodes.hash_structure(tree) in known
 
 
-def _find_intact(mark: str) -> bpy.types.NodeTree | None:
-    """The group in the file with this mark, unless it was changed, by hand or by a stranger; None if there is none."""
-    return next((tree for tree in bpy.data.node_groups if tree.get(MARK) == mark and is_intact(tree)), None)
+def _find_intact(mark: str, name: str) -> bpy.types.NodeTree | None:
+    """The group in the file with this mark, unless it was changed, by hand or by a stranger; None if there is none.
+
+    `name` is the one that it probably has.
+    """
+    named = bpy.data.node_groups.get(name)
+    if named is not None and _is_ours(named, mark):
+        return named
+    return next((tree for tree in bpy.data.node_groups if _is_ours(tree, mark)), None)
+
+
+def _is_ours(tree: bpy.types.NodeTree, mark: str) -> bool:
+    return bool(tree.get(MARK) == mark) and is_intact(tree)
 
 
 def new_strip_group(name: str) -> bpy.types.NodeTree:
@@ -179,7 +189,7 @@ def get_sticker(name: str) -> bpy.types.Image | None:
 
 def ensure_inverse() -> bpy.types.NodeTree:
     """The group that inverts the mask, so that only the faces show. Input and output: Shown."""
-    tree = _find_intact(f"{nodes.Role.INVERSE} 1")
+    tree = _find_intact(f"{nodes.Role.INVERSE} 1", INVERSE)
     if tree is not None:
         return tree
     tree = nodes.new_group(INVERSE)
@@ -215,7 +225,7 @@ def ensure_picture_space() -> bpy.types.NodeTree:
     k = sx/sy, the orthogonality of R leaves a^2 k^4 - |column 2|^2 k^2 + b^2 = 0. The size of the raster's bounding box
     shows which of the two roots is the right one.
     """
-    tree = _find_intact("picture space 2")
+    tree = _find_intact("picture space 2", PICTURE_SPACE)
     if tree is not None:
         return tree
     tree = nodes.new_group(PICTURE_SPACE)

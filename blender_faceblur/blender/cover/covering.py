@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, fields
+from typing import Any
 
 import bpy
 
@@ -20,7 +21,7 @@ from ..masks.document import get_document_text
 from ..masks.record import DamagedRecordError, MaskRecord, get_fingerprint, has_record, list_own_masks
 from .compositing import build_strip_group, compute_mask_unit_px
 from .effects import EFFECTS
-from .strips import cover_strip, get_mask, remove_strip, remove_unused_group
+from .strips import CoverBatch, cover_strip, cover_together, get_mask, uncover_strip
 
 LEAST_FACE_SHARE = 1 / 8
 """The effect is never finer than a face of this width needs, as a share of the picture's height."""
@@ -52,24 +53,27 @@ def apply_analysis(
     Returns a sentence for each of the other strips.
     """
     problems, mask = [], None
-    for name in names:
-        strip = scene.sequence_editor.strips_all.get(name) if scene.sequence_editor is not None else None
-        try:
-            if strip is None:
-                raise FaceBlurError(translate("The strip '{name}' no longer exists, so it was not covered.", name=name))
-            if get_footage(strip) != footage:
-                raise FaceBlurError(
-                    translate(
-                        "The strip '{name}' now shows another file, so it was not covered. Detect its faces again.",
-                        name=name,
+    with cover_together(scene) if scene.sequence_editor is not None else nullcontext() as batch:
+        for name in names:
+            strip = scene.sequence_editor.strips_all.get(name) if scene.sequence_editor is not None else None
+            try:
+                if strip is None:
+                    raise FaceBlurError(
+                        translate("The strip '{name}' no longer exists, so it was not covered.", name=name)
                     )
-                )
-            check_document(scene, strip, document)
-            if mask is None:
-                mask, document = _write_mask(scene, strip, document, span)
-            put_cover(scene, strip, mask, effect, document)
-        except FaceBlurError as error:
-            problems.append(str(error))
+                if get_footage(strip) != footage:
+                    raise FaceBlurError(
+                        translate(
+                            "The strip '{name}' now shows another file, so it was not covered. Detect its faces again.",
+                            name=name,
+                        )
+                    )
+                check_document(scene, strip, document)
+                if mask is None:
+                    mask, document = _write_mask(scene, strip, document, span)
+                put_cover(scene, strip, mask, effect, document, batch)
+            except FaceBlurError as error:
+                problems.append(str(error))
     return problems
 
 
@@ -100,8 +104,10 @@ def put_cover(
     mask: bpy.types.Mask,
     effect: EffectSettings,
     document: TrackDocument,
+    batch: CoverBatch | None = None,
 ) -> None:
-    """Cover `strip` with `effect`, using a mask of ours, which stays unchanged, and holds `document`."""
+    """Cover `strip` with `effect`, using a mask of ours, which stays unchanged, and holds `document`. For `batch` see
+    `cover_strip`."""
     source = document.source
     unit_px = MaskRecord.load(mask).unit_px
     group = build_strip_group(
@@ -116,40 +122,37 @@ def put_cover(
     group.use_fake_user = True
     group[MASK_MARK] = mask
     group[EFFECT_MARK] = asdict(effect)
-    cover_strip(scene, strip, mask, group)
+    cover_strip(scene, strip, mask, group, batch)
     strip[MUST_BE_COVERED] = True
     strip.pop(UNCOVERED_ON_PURPOSE, None)
 
 
-def uncover(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
-    """Remove our modifier, Mask strip and node group from a strip, and the mask if no other strip uses it."""
-    strip.pop(MUST_BE_COVERED, None)
-    strip[UNCOVERED_ON_PURPOSE] = True
-    modifier = get_modifier(strip)
-    if modifier is None:
-        return
-    group, mask_strip = modifier.node_group, modifier.input_mask_strip
-    mask = get_mask(strip)
-    # Removing a modifier does not decrease the group's user count (Blender 5.0.1, 5.2).
-    modifier.node_group = None
-    strip.modifiers.remove(modifier)
-    if mask_strip is not None:
-        remove_strip(scene, mask_strip)
-    remove_unused_group(group)
-    # Deleting a Mask strip does not decrease the mask's user count either.
-    if mask is not None and not any(_uses(other, mask) for other in _list_strips()):
+def uncover(scene: bpy.types.Scene, *strips: bpy.types.Strip) -> None:
+    """Remove our modifier, Mask strip and node group from strips, and the masks that no other strip uses."""
+    # Keep names, because removing one strip may move others in memory.
+    names, masks = [strip.name for strip in strips], []
+    with cover_together(scene) as batch:
+        for name in names:
+            strip = scene.sequence_editor.strips_all[name]
+            strip.pop(MUST_BE_COVERED, None)
+            strip[UNCOVERED_ON_PURPOSE] = True
+            masks.append(get_mask(strip))
+            uncover_strip(strip, batch)
+    # Deleting a Mask strip does not decrease the mask's user count.
+    used = {_get_used(other) for other in _list_strips()}
+    for mask in set(masks) - used - {None}:
         text = get_document_text(mask)
         bpy.data.masks.remove(mask)
         if text is not None:
             bpy.data.texts.remove(text)
 
 
-def _uses(strip: bpy.types.Strip, mask: bpy.types.Mask) -> bool:
-    """Whether a strip shows a mask, or is baked and gets it back when it is unbaked."""
+def _get_used(strip: bpy.types.Strip) -> Any:
+    """The mask that a strip shows, or gets back when it is unbaked; None if there is none."""
     if strip.type == "MASK":
-        return bool(strip.mask == mask)
+        return strip.mask
     stored = strip.get(BAKED)
-    return hasattr(stored, "get") and stored.get("mask") == mask
+    return stored.get("mask") if hasattr(stored, "get") else None
 
 
 def is_left_uncovered(strip: bpy.types.Strip) -> bool:

@@ -15,7 +15,7 @@ from ..masks.document import load_document
 from ..masks.record import DamagedRecordError
 from .covering import find_lost_mask, find_mask_of_footage, put_cover, uncover
 from .properties import read_effect_settings
-from .strips import get_mask, sync_mask_strips
+from .strips import cover_together, get_mask, sync_mask_strips
 
 
 class FACEBLUR_OT_apply(bpy.types.Operator):
@@ -35,19 +35,25 @@ class FACEBLUR_OT_apply(bpy.types.Operator):
         scene = get_sequencer_scene(context)
         effect = read_effect_settings(scene)
         problems, done = [], []
-        for strip in list_selected(context):
-            try:
-                mask = get_mask(strip) or find_lost_mask(strip) or find_mask_of_footage(get_footage(strip))
-                if mask is None:
-                    raise FaceBlurError(
-                        translate("'{name}': its faces have not been detected yet. Use Detect Faces.", name=strip.name)
+        selected = list_selected(context)
+        with cover_together(scene) as batch:
+            for strip in selected:
+                try:
+                    mask = get_mask(strip) or find_lost_mask(strip) or find_mask_of_footage(get_footage(strip))
+                    if mask is None:
+                        raise FaceBlurError(
+                            translate(
+                                "'{name}': its faces have not been detected yet. Use Detect Faces.", name=strip.name
+                            )
+                        )
+                    put_cover(scene, strip, mask, effect, load_document(mask), batch)
+                    done.append(strip.name)
+                except FaceBlurError as error:
+                    problems.append(str(error))
+                except DamagedRecordError as error:
+                    problems.append(
+                        translate("'{name}': {error}. Detect its faces again.", name=strip.name, error=error)
                     )
-                put_cover(scene, strip, mask, effect, load_document(mask))
-                done.append(strip.name)
-            except FaceBlurError as error:
-                problems.append(str(error))
-            except DamagedRecordError as error:
-                problems.append(translate("'{name}': {error}. Detect its faces again.", name=strip.name, error=error))
         problems += sync_mask_strips(scene)
         # Strips whose mask cannot have their speed are among the problems.
         done = [name for name in done if get_mask(scene.sequence_editor.strips_all[name]) is not None]
@@ -77,11 +83,11 @@ class FACEBLUR_OT_remove(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene = get_sequencer_scene(context)
-        # Keep names, because removing one strip may move the others in memory.
-        names = [strip.name for strip in list_selected_covered(context)]
-        for name in names:
-            uncover(scene, scene.sequence_editor.strips_all[name])
+        covered = list_selected_covered(context)
+        uncover(scene, *covered)
         if not bpy.app.background:
             refresh_shown_sequencers()
-        self.report({"WARNING"}, translate("{strips} no longer covered: faces show", strips=count(len(names), "strip")))
+        self.report(
+            {"WARNING"}, translate("{strips} no longer covered: faces show", strips=count(len(covered), "strip"))
+        )
         return {"FINISHED"}

@@ -3,75 +3,172 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import bpy
 
 from ...core.translation import translate
 from ...core.types import FaceBlurError
-from ..common.context import borrow_selection, borrow_sequencer
+from ..common.context import borrow_selection, read_numbers, select_only
 from ..common.marks import MARK, get_modifier
 from ..masks.record import has_record, list_own_masks
 
 MODIFIER_NAME = "Face Blur"
 
+Operate = Callable[..., bool]
+"""`operate(strips, operator, **options)` runs an operator of the sequencer on strips, of which the first is active."""
+
+
+class CoverBatch:
+    """Work on the covers of many strips of a scene: what is found once for all of them, or done once at the end.
+
+    It exists only within `cover_together`. Until that ends, nothing else may change covers.
+    """
+
+    def __init__(self, scene: bpy.types.Scene, idle: bpy.types.Scene) -> None:
+        self.scene = scene
+        self._idle = idle
+        # Blender does not count users of modifiers: after a cut or a copy, two strips use a group, and it has one user
+        # (5.0.1, 5.2.3).
+        self._groups: Counter[int] = Counter()
+        self._mask_strips: Counter[str] = Counter()
+        self._unused: dict[int, bpy.types.NodeTree] = {}
+        self._sounds: dict[tuple[float, int], list[str]] = {}
+        for owner in bpy.data.scenes:
+            for strip in owner.sequence_editor.strips_all if owner.sequence_editor is not None else ():
+                for modifier in getattr(strip, "modifiers", ()):
+                    if modifier.type == "COMPOSITOR" and modifier.node_group is not None:
+                        self._groups[modifier.node_group.session_uid] += 1
+                    if owner == scene and modifier.input_mask_strip is not None:
+                        self._mask_strips[modifier.input_mask_strip.name] += 1
+                if owner == scene and strip.type == "SOUND":
+                    place = strip.frame_start, strip.frame_final_start
+                    self._sounds.setdefault(place, []).append(strip.name)
+
+    def operate(self, strips: Sequence[bpy.types.Strip], operator: Any, **options: Any) -> bool:
+        """Run an operator of the sequencer on these strips, of which the first is active; whether it finished."""
+        names = [strip.name for strip in strips]
+        select_only(self.scene, strips)
+        # Before and after an operator, Blender evaluates the scene of the context, which takes long with many strips.
+        # Operators of the sequencer work on the workspace's scene instead.
+        with bpy.context.temp_override(scene=self._idle, view_layer=self._idle.view_layers[0]):
+            finished = bool(operator(**options) == {"FINISHED"})
+        for name in names:
+            strip = self.scene.sequence_editor.strips_all.get(name)
+            if strip is not None:
+                strip.select = False
+        return finished
+
+    def is_shared(self, mask_strip: bpy.types.Strip) -> bool:
+        """Whether several strips are covered with this Mask strip."""
+        return self._mask_strips[mask_strip.name] > 1
+
+    def list_sounds_beside(self, strip: bpy.types.Strip) -> list[bpy.types.Strip]:
+        """The sound strips that begin exactly where `strip` does."""
+        names = self._sounds.get((strip.frame_start, strip.frame_final_start), ())
+        return [self.scene.sequence_editor.strips_all[name] for name in names]
+
+    def set_group(self, modifier: Any, group: bpy.types.NodeTree | None) -> None:
+        """Give a modifier its node group. If it was the last user of a group of ours, that is removed at the end."""
+        old = modifier.node_group
+        modifier.node_group = group
+        if group is not None:
+            self._groups[group.session_uid] += 1
+            self._unused.pop(group.session_uid, None)
+        if old is not None:
+            self._groups[old.session_uid] -= 1
+            if not self._groups[old.session_uid] and old.get(MARK) == "strip":
+                self._unused[old.session_uid] = old
+
+    def set_mask_strip(self, modifier: Any, mask_strip: bpy.types.Strip | None) -> None:
+        """Give a modifier its Mask strip. An earlier one that no other strip uses has been removed."""
+        if modifier.input_mask_strip is not None:
+            self._mask_strips[modifier.input_mask_strip.name] -= 1
+        modifier.input_mask_strip = mask_strip
+        if mask_strip is not None:
+            self._mask_strips[mask_strip.name] += 1
+
+    def release(self, modifier: Any) -> None:
+        """Take group and Mask strip from a modifier that is about to be removed."""
+        # Removing a modifier does not decrease the group's user count (Blender 5.0.1, 5.2).
+        self.set_group(modifier, None)
+        self.set_mask_strip(modifier, None)
+
+    def remove_unused(self) -> None:
+        """Remove the groups that no strip uses any more, all at once: each time, Blender searches the whole file."""
+        if self._unused:
+            bpy.data.batch_remove(list(self._unused.values()))
+            self._unused.clear()
+
+
+@contextmanager
+def cover_together(scene: bpy.types.Scene) -> Iterator[CoverBatch]:
+    """Change the covers of several strips of a scene. Each takes the same time however many strips the scene has."""
+    idle = bpy.data.scenes.new("Face Blur covering")
+    try:
+        with borrow_selection(scene):
+            batch = CoverBatch(scene, idle)
+            try:
+                yield batch
+            finally:
+                batch.remove_unused()
+    finally:
+        bpy.data.scenes.remove(idle)
+
 
 def cover_strip(
-    scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask, group: bpy.types.NodeTree
+    scene: bpy.types.Scene,
+    strip: bpy.types.Strip,
+    mask: bpy.types.Mask,
+    group: bpy.types.NodeTree,
+    batch: CoverBatch | None = None,
 ) -> bpy.types.Strip:
     """Cover `strip` with the effect `group` where `mask` does not show it; returns the Mask strip.
 
     Our modifier comes before every modifier that can move the picture. The Mask strip is muted, above the footage,
-    connected to it, and the modifier's input. An existing cover is reused, and an editor's own additions stay.
+    connected to it, and the modifier's input. An existing cover is reused, and an editor's own additions stay. `batch`
+    is that of `cover_together`, for several strips.
     """
+    if batch is None:
+        with cover_together(scene) as own:
+            return cover_strip(scene, strip, mask, group, own)
     modifier = get_modifier(strip)
     if modifier is None:
-        # Blender 5.0.1 crashes in modifiers.new() if the workspace has no sequencer scene.
-        with borrow_sequencer(scene):
-            modifier = strip.modifiers.new(MODIFIER_NAME, "COMPOSITOR")
+        # Blender 5.0.1 crashes here if the workspace has no sequencer scene; the batch has set one.
+        modifier = strip.modifiers.new(MODIFIER_NAME, "COMPOSITOR")
     mask_strip = modifier.input_mask_strip
     # If only the footage or its modifier was copied, two strips share a Mask strip, which cannot be where both are.
-    shared = mask_strip is not None and any(
-        other_mask == mask_strip and footage != strip for footage, _, other_mask in list_pairs(scene)
-    )
+    shared = mask_strip is not None and batch.is_shared(mask_strip)
     if mask_strip is None or mask_strip.mask != mask or shared:
         if mask_strip is not None and not shared:
-            remove_strip(scene, mask_strip)
-        mask_strip = _add_mask_strip(scene, strip, mask)
-    old_group = modifier.node_group
-    modifier.node_group = group
+            _remove_strip(mask_strip, batch.operate)
+        mask_strip = _add_mask_strip(batch, strip, mask)
+        batch.set_mask_strip(modifier, mask_strip)
+    batch.set_group(modifier, group)
     modifier.input_mask_type = "STRIP"
-    modifier.input_mask_strip = mask_strip
     # With RELATIVE, Blender skips the modifier after the Mask strip's end, and the footage shows.
     modifier.mask_time = "ABSOLUTE"
     modifier.mute = False
     modifier.enable = True
-    if old_group is not None and old_group != group and old_group.get(MARK) == "strip":
-        remove_unused_group(old_group)
-    put_cover_first(scene, strip)
+    _put_cover_first(strip, batch.operate)
     return mask_strip
 
 
-def remove_unused_group(group: bpy.types.NodeTree) -> None:
-    """Remove a strip's node group unless another strip uses it too.
-
-    Blender does not count users of modifiers: after a cut or a copy, two strips use the group, and it has one user
-    (5.0.1, 5.2.3).
-    """
-    strips = (
-        strip
-        for scene in bpy.data.scenes
-        if scene.sequence_editor is not None
-        for strip in scene.sequence_editor.strips_all
-        if hasattr(strip, "modifiers")
-    )
-    if not any(
-        modifier.type == "COMPOSITOR" and modifier.node_group == group
-        for strip in strips
-        for modifier in strip.modifiers
-    ):
-        bpy.data.node_groups.remove(group)
+def uncover_strip(strip: bpy.types.Strip, batch: CoverBatch) -> None:
+    """Remove our modifier and its Mask strip from a strip, and its node group at the end of the batch."""
+    modifier = get_modifier(strip)
+    if modifier is None:
+        return
+    mask_strip = modifier.input_mask_strip
+    shared = mask_strip is not None and batch.is_shared(mask_strip)
+    batch.release(modifier)
+    strip.modifiers.remove(modifier)
+    if mask_strip is not None and not shared:
+        _remove_strip(mask_strip, batch.operate)
 
 
 def get_mask(strip: bpy.types.Strip | None) -> Any:
@@ -97,10 +194,14 @@ def list_moving_modifiers(strip: bpy.types.Strip) -> list[bpy.types.StripModifie
 
 def put_cover_first(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
     """Move our modifier before every modifier that can move the picture, so that they move the covered picture."""
+    _put_cover_first(strip, partial(_operate, scene))
+
+
+def _put_cover_first(strip: bpy.types.Strip, operate: Operate) -> None:
     for _ in range(len(strip.modifiers)):
         if list_moving_modifiers(strip):
             name = get_modifier(strip).name
-            _operate(scene, (strip,), bpy.ops.sequencer.strip_modifier_move, name=name, direction="UP")
+            operate((strip,), bpy.ops.sequencer.strip_modifier_move, name=name, direction="UP")
 
 
 def _operate(scene: bpy.types.Scene, strips: Sequence[bpy.types.Strip], operator: Any, **options: Any) -> bool:
@@ -109,36 +210,36 @@ def _operate(scene: bpy.types.Scene, strips: Sequence[bpy.types.Strip], operator
         return bool(operator(**options) == {"FINISHED"})
 
 
-def _add_mask_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> bpy.types.Strip:
+def _add_mask_strip(batch: CoverBatch, strip: bpy.types.Strip, mask: bpy.types.Mask) -> bpy.types.Strip:
+    scene = batch.scene
     # Put it into the same meta strip, so that both move with that.
     strips = (strip.parent_meta() or scene.sequence_editor).strips
     channel = _choose_free_channel(strips, strip)
     mask_strip = strips.new_mask(f"{strip.name} faces", mask, channel, round(strip.frame_start))
     mask_strip.mute = True
     if _differ_in_speed(scene, strip, mask_strip):
-        _copy_speed(scene, strip, mask_strip)
+        _copy_speed(scene, strip, mask_strip, batch.operate)
     _copy_times(strip, mask_strip)
     if mask_strip.frame_final_duration != strip.frame_final_duration:
         mask_strip.frame_final_duration = strip.frame_final_duration
     mask_strip.channel = channel
     # Connecting strips ends their earlier connections, so include the film's sound.
-    _operate(scene, (strip, mask_strip, *_list_connected(scene, strip)), bpy.ops.sequencer.connect)
+    batch.operate((strip, mask_strip, *_list_connected(batch, strip)), bpy.ops.sequencer.connect)
     return mask_strip
 
 
-def _list_connected(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[bpy.types.Strip]:
+def _list_connected(batch: CoverBatch, strip: bpy.types.Strip) -> list[bpy.types.Strip]:
     """The strips that are connected to `strip`."""
     if hasattr(strip, "connections"):
         return list(strip.connections)
     # Blender 5.0 does not expose connections. A film is added together with its sound, at the same position.
     return [
         other
-        for other in (strip.parent_meta() or scene.sequence_editor).strips
+        for other in batch.list_sounds_beside(strip)
         if strip.type == "MOVIE"
-        and other.type == "SOUND"
         and other.sound is not None
         and bpy.path.abspath(other.sound.filepath) == bpy.path.abspath(strip.filepath)
-        and (other.frame_start, other.frame_final_start) == (strip.frame_start, strip.frame_final_start)
+        and other.parent_meta() == strip.parent_meta()
     ]
 
 
@@ -170,7 +271,7 @@ def sync_mask_strip(
     if is_out_of_speed(scene, footage, mask_strip):
         if not with_speed:
             return True
-        if has_several_speeds(footage) or not _copy_speed(scene, footage, mask_strip):
+        if has_several_speeds(footage) or not _copy_speed(scene, footage, mask_strip, partial(_operate, scene)):
             return False
     _copy_times(footage, mask_strip)
     return True
@@ -213,8 +314,12 @@ def has_several_speeds(footage: bpy.types.Strip) -> bool:
 
 def remove_strip(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
     """Remove a strip, with the operator: `strips.remove` leaves modifiers pointing at freed memory (Blender 5.0.1)."""
+    _remove_strip(strip, partial(_operate, scene))
+
+
+def _remove_strip(strip: bpy.types.Strip, operate: Operate) -> None:
     locked, strip.lock = strip.lock, False
-    if not _operate(scene, (strip,), bpy.ops.sequencer.delete):
+    if not operate((strip,), bpy.ops.sequencer.delete):
         strip.lock = locked
 
 
@@ -240,23 +345,25 @@ def _differ_in_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_stri
     return bool(footage.type == "MOVIE" and abs(footage.fps - rate) > 1e-3 * rate)
 
 
-def _copy_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> bool:
+def _copy_speed(
+    scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip, operate: Operate
+) -> bool:
     """Give the Mask strip the constant speed of its footage; False if that failed."""
-    _operate(scene, (mask_strip,), bpy.ops.sequencer.retiming_reset)
+    operate((mask_strip,), bpy.ops.sequencer.retiming_reset)
     if _differ_in_speed(scene, footage, mask_strip):
         speed = 100 * mask_strip.frame_duration / footage.frame_duration
-        _operate(scene, (mask_strip,), bpy.ops.sequencer.retiming_segment_speed_set, speed=speed)
+        operate((mask_strip,), bpy.ops.sequencer.retiming_segment_speed_set, speed=speed)
     return not _differ_in_speed(scene, footage, mask_strip)
 
 
-def _choose_free_channel(strips: Collection[bpy.types.Strip], strip: bpy.types.Strip) -> int:
+def _choose_free_channel(strips: Any, strip: bpy.types.Strip) -> int:
     """The first channel above `strip` that is free for its whole duration."""
+    channels, starts, ends = (
+        read_numbers(strips, name) for name in ("channel", "frame_final_start", "frame_final_end")
+    )
+    taken = set(channels[(starts < strip.frame_final_end) & (ends > strip.frame_final_start)].tolist())
     for channel in range(strip.channel + 1, 129):
-        taken = (other for other in strips if other.channel == channel)
-        if not any(
-            other.frame_final_start < strip.frame_final_end and other.frame_final_end > strip.frame_final_start
-            for other in taken
-        ):
+        if channel not in taken:
             return channel
     raise FaceBlurError(
         translate("No channel above the strip '{name}' is free for its mask. Move the strip down.", name=strip.name)
