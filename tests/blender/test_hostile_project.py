@@ -14,19 +14,24 @@ import pytest
 
 import blender_faceblur
 from blender_faceblur.blender import command
-from blender_faceblur.blender.bake.baking import FOLDER, bake, list_bakeable
+from blender_faceblur.blender.bake.baking import FOLDER, apply, bake, list_bakeable
 from blender_faceblur.blender.bake.orders import KEY
 from blender_faceblur.blender.common.jobs import run_to_end
 from blender_faceblur.blender.common.marks import BAKED, MARK, get_modifier
 from blender_faceblur.blender.cover import compositing, nodes
+from blender_faceblur.blender.cover.baked import BakedRecord, compute_stamp, evaluate
 from blender_faceblur.blender.cover.covering import EFFECT_MARK, MASK_MARK, MUST_BE_COVERED, UNCOVERED_ON_PURPOSE
 from blender_faceblur.blender.cover.effects import EFFECTS
+from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.guard import blackout
 from blender_faceblur.blender.guard import checks as guard
 from blender_faceblur.blender.masks.document import get_document_text
+from blender_faceblur.blender.masks.record import MaskRecord
 from blender_faceblur.blender.rendering.project import build_project
 from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.files import paths
+from blender_faceblur.sources import compute_fingerprint
 
 from . import disks
 from .test_extension import analyses
@@ -211,7 +216,54 @@ def use_another_group(scene: Any, strip: Any) -> None:
     place.inputs["Unit"].default_value = unit
 
 
+def pass_on_in_an_effect(scene: Any, strip: Any, halvings: int = 3) -> None:
+    """A group with an effect's name and mark that passes the picture on, with a node between."""
+    tree = nodes.new_group(f"Face Blur Mosaic 1/{2**halvings}")
+    tree[MARK] = f"mosaic {halvings}"
+    nodes.add_input(tree, "Image", "Color")
+    nodes.add_output(tree, "Image", "Color")
+    source = nodes.add_node(tree, "NodeGroupInput", 0)
+    same = nodes.add_node(tree, "CompositorNodeExposure", 1, Image=source.outputs["Image"])
+    result = nodes.add_node(tree, "NodeGroupOutput", 2)
+    nodes.put(tree, result.inputs["Image"], same.outputs[0])
+    _use_effect(strip, tree)
+
+
+def pass_on_in_a_group_of_an_effect(scene: Any, strip: Any) -> None:
+    """The same, with a group between."""
+    pass_on_in_an_effect(scene, strip)
+    inside = next(tree for tree in bpy.data.node_groups if str(tree.get(MARK)).startswith("mosaic"))
+    del inside[MARK]
+    inside.name = "Nice Blur"
+    tree = nodes.new_group("Face Blur Blur 1/8")
+    tree[MARK] = "blur 3"
+    nodes.add_input(tree, "Image", "Color")
+    nodes.add_output(tree, "Image", "Color")
+    source = nodes.add_node(tree, "NodeGroupInput", 0)
+    middle = nodes.add_node(tree, "CompositorNodeGroup", 1)
+    middle.node_tree = inside
+    nodes.put(tree, middle.inputs["Image"], source.outputs["Image"])
+    # Straight through would be found anyway.
+    same = nodes.add_node(tree, "CompositorNodeExposure", 2, Image=middle.outputs[0])
+    result = nodes.add_node(tree, "NodeGroupOutput", 3)
+    nodes.put(tree, result.inputs["Image"], same.outputs[0])
+    _use_effect(strip, tree)
+
+
+def _use_effect(strip: Any, tree: Any) -> None:
+    """Put a group in the place of the strip's effect."""
+    group = get_modifier(strip).node_group
+    cover = next(n for n in group.nodes if n.bl_idname == "CompositorNodeGroup" and "Unit" not in n.inputs)
+    target = next(link.to_socket for link in group.links if link.from_node == cover)
+    source = _get_ends(group)[0]
+    cover.node_tree = tree
+    group.links.new(source.outputs["Image"], cover.inputs["Image"])
+    group.links.new(cover.outputs["Image"], target)
+
+
 CHANGED_GROUPS = [
+    pass_on_in_an_effect,
+    pass_on_in_a_group_of_an_effect,
     show_all_in_picture_space,
     show_all_by_a_value,
     mix_picture_with_itself,
@@ -335,3 +387,66 @@ def test_disabling_the_extension_in_a_hostile_project_works(project: tuple[Any, 
     blender_faceblur.unregister()
     blender_faceblur.register()
     assert blackout.BLACKED_OUT not in strip
+
+
+def forge_record(scene: Any, strip: Any, film: Path, **changes: Any) -> None:
+    """Mark a strip as baked, with a record that agrees with the film that it shows, whose faces are not covered."""
+    modifier = get_modifier(strip)
+    mask, group = get_mask(strip), modifier.node_group
+    shown = compute_fingerprint(film)
+    record = BakedRecord(
+        mask=mask,
+        group=group,
+        key="0" * 32,
+        source=str(MaskRecord.load(mask).fingerprint),
+        frames=disks.FRAMES,
+        film=shown,
+        outlines=evaluate(mask, disks.FRAMES),
+        stamp=compute_stamp(mask, group),
+        place=0,
+        use_proxy=False,
+    )
+    modifier.node_group = None
+    strip.modifiers.remove(modifier)
+    for name, value in changes.items():
+        setattr(record, name, value)
+    strip.filepath = str(film)
+    record.save(strip)
+
+
+FORGED: dict[str, dict[str, Any]] = {
+    "the source itself": {},
+    "the source with another name for it": {"source": "0" * 64},
+    "without a mask": {"mask": None, "source": "0" * 64},
+    "without an effect": {"group": None, "source": "0" * 64},
+    "without both": {"mask": None, "group": None, "source": "0" * 64},
+}
+
+
+@pytest.mark.parametrize("changes", FORGED.values(), ids=FORGED.keys())
+def test_a_forged_record_of_a_bake_renders_black(
+    changes: dict[str, Any], project: tuple[Any, Any], film: Path, tmp_path: Path
+) -> None:
+    scene, strip = project
+    forge_record(scene, strip, film, **changes)
+    with disks.without_guard():
+        assert tell(disks.render_frame(scene, 20, tmp_path / "plain.png")) == FACE, "the attack does nothing"
+    assert tell(disks.render_frame(scene, 20, tmp_path / "guarded.png")) == BLACK
+    assert [fault.shows for fault in guard.check_scene(scene)] == [True]
+
+
+def test_a_record_of_a_bake_on_another_computer_is_reported(
+    project: tuple[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing in a project can prove that a film has its covers. Only the computer that made it knows."""
+    monkeypatch.setattr(paths._INSTALLATION, "user_folder", tmp_path / "user")
+    (tmp_path / "user").mkdir()
+    scene, _ = project
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "project.blend"))
+    made = run_to_end(bake(list_bakeable(scene)))
+    assert apply(made)[1] == []
+    assert guard.check_scene(scene) == []
+    monkeypatch.setattr(paths._INSTALLATION, "user_folder", tmp_path / "other user")
+    faults = guard.check_scene(scene)
+    assert [fault.shows for fault in faults] == [False] and "another computer" in faults[0].text
+    assert tell(disks.render_frame(scene, 20, tmp_path / "still.png")) == COVERED

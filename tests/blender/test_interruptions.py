@@ -20,6 +20,7 @@ from blender_faceblur.blender.common.jobs import JOB, stop
 from blender_faceblur.blender.common.marks import get_modifier
 from blender_faceblur.blender.cover.baked import is_baked
 from blender_faceblur.blender.cover.strips import remove_strip
+from blender_faceblur.blender.detection.detect import DetectionSettings, cover_found, detect
 from blender_faceblur.blender.export import render_to_footage as rendering
 from blender_faceblur.blender.guard import checks as guard
 from blender_faceblur.blender.rendering.project import build_project
@@ -28,7 +29,10 @@ from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.files import paths
 
 from . import disks
+from .test_extension import analyses
 from .test_faults import FACE, tell
+
+__all__ = ["analyses"]
 
 EFFECT = EffectSettings("solid", disks.COVER)
 WAIT_S = 0.02
@@ -136,12 +140,40 @@ def test_a_project_that_changes_during_a_bake_shows_no_face(
     assert list_left(tmp_path) == []
 
 
-@pytest.mark.parametrize("kind", ["bake", "render"])
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: str(change.__name__))
+def test_a_project_that_changes_during_a_detection_shows_no_face(
+    change: Callable[[Any, Path], None], scene: Any, tmp_path: Path, analyses: list[Any]
+) -> None:
+    """Only a strip that still shows what was analysed is covered; any other is reported."""
+    if change is undo and not bpy.ops.ed.undo.poll():
+        pytest.skip("this Blender keeps no undo steps")
+    job = detect(scene, ["disk"], DetectionSettings("fast"), WAIT_S)
+    begin(job)
+    change(scene, tmp_path)
+    found = go_on(job)
+    scene = bpy.context.scene
+    problems = cover_found(scene, found, EFFECT)
+    assert len(analyses) == 1 and all("\n" not in problem for problem in problems)
+    strip = scene.sequence_editor.strips_all.get("disk")
+    assert bool(problems) == (change in (delete, relink, relink_to_nothing))
+    if strip is None:
+        assert change is delete
+        return
+    shows = [fault.shows for fault in guard.check_scene(scene)]
+    assert any(shows) == (change is relink_to_nothing)
+    assert tell(disks.render_frame(scene, 20, tmp_path / "after.png")) != FACE
+    assert list_left(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["bake", "render", "detect"])
 def test_a_file_that_is_closed_ends_its_job_and_all_processes(kind: str, scene: Any, tmp_path: Path) -> None:
     strip = scene.sequence_editor.strips["disk"]
+    covers = scene.sequence_editor.strips["disk"].modifiers.keys()
     before = list_own_children() if sys.platform == "linux" else set()
     if kind == "bake":
         JOB.job = bake([strip], WAIT_S)
+    elif kind == "detect":
+        JOB.job = detect(scene, ["disk"], DetectionSettings("fast"), WAIT_S)
     else:
         JOB.job = rendering.render_alone(rendering.make_order(scene, strip), WAIT_S)
     begin(JOB.job)
@@ -152,6 +184,7 @@ def test_a_file_that_is_closed_ends_its_job_and_all_processes(kind: str, scene: 
         assert list_own_children() <= before, "a process works on for a project that is closed"
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "project.blend"))
     assert guard.check_scene(bpy.context.scene) == []
+    assert bpy.context.scene.sequence_editor.strips["disk"].modifiers.keys() == covers
     assert list((tmp_path / FOLDER).glob("*.mp4")) == []
 
 

@@ -35,7 +35,7 @@ from ..cover.fast_playback import is_drawn
 from ..cover.issues import SpeedSources, list_cover_issues
 from ..cover.strips import TIMES, get_mask, has_several_speeds, is_out_of_speed, sync_mask_strip
 from ..masks.document import load_document
-from ..masks.record import MaskRecord, get_picture_size, list_own_masks, list_unreliable_tracks
+from ..masks.record import MaskRecord, get_fingerprint, get_picture_size, list_own_masks, list_unreliable_tracks
 from ..preferences.properties import get_preferences
 from ..review.queue import get_span
 from .node_groups import explain_broken_group, explain_broken_part, has_unit, list_groups
@@ -158,8 +158,8 @@ def _list_faults(  # noqa: C901
 
     modifier = get_modifier(strip)
     if is_baked(strip):
-        for text in _list_baked_faults(strip):
-            add_fault(text, repair=False)
+        for text, shows in _list_baked_faults(strip):
+            add_fault(text, shows, repair=False)
         return faults
     if modifier is None:
         if strip.get(MUST_BE_COVERED):
@@ -212,24 +212,39 @@ def _list_faults(  # noqa: C901
     return faults
 
 
-def _list_baked_faults(strip: bpy.types.Strip) -> Iterator[str]:
-    """What is wrong with a baked strip. A source that is gone is no fault, because the film does not need it."""
+def _list_baked_faults(strip: bpy.types.Strip) -> Iterator[tuple[str, bool]]:
+    """What is wrong with a baked strip, and whether faces may show. A source that is gone is no fault, because the film
+    does not need it."""
     try:
         record = BakedRecord.load(strip)
-        if _identify(get_shown_footage(strip)) != record.film:
-            yield "Its baked film was changed, or it shows another file. Bake it again."
+        film = _identify(get_shown_footage(strip))
     except FaceBlurError as error:
-        yield str(error)
+        yield str(error), True
         return
+    if film != record.film:
+        yield "Its baked film was changed, or it shows another file. Bake it again.", True
+    # A record may be a stranger's.
+    source = get_fingerprint(record.mask) if record.mask is not None else record.source
+    if film == record.source or source != record.source:
+        yield "It is marked as baked, but it shows a film without covers. Unbake it, or detect its faces again.", True
+        return
+    known = recall_source(record.key)
+    if known is None and (record.mask is None or record.group is None):
+        text = (
+            "It is marked as baked, but not by this computer, and its mask or effect is gone. Detect its faces again."
+        )
+        yield text, True
+        return
+    if known is None:
+        yield "It was baked on another computer. Verify it, or look at its film: its covers cannot be checked.", False
     changed = explain_change(record)
     if changed:
-        yield changed
-    known = recall_source(record.key)
+        yield changed, True
     if known is not None and known.path.exists():
         # A picture of a sequence that is gone is no fault either.
         with suppress(FaceBlurError):
             if _identify(Footage(known.path, known.files)) != record.source:
-                yield "Its source was changed after the bake. Unbake it and detect its faces again."
+                yield "Its source was changed after the bake. Unbake it and detect its faces again.", True
 
 
 def has_unanalysed(strip: bpy.types.Strip, mask: bpy.types.Mask) -> bool:

@@ -17,6 +17,16 @@ from ..masks.record import MaskRecord
 _MEASURING = ("CompositorNodeImageInfo", "CompositorNodeImageCoordinates")
 """The nodes that pass on nothing of a picture but its size and coordinates."""
 
+_MIXING = (
+    "CompositorNodeScale",
+    "CompositorNodePixelate",
+    "CompositorNodeBlur",
+    "CompositorNodeBokehBlur",
+    "CompositorNodeDBlur",
+    "CompositorNodeKuwahara",
+)
+"""The nodes whose result mixes or drops neighbouring pixels. How many is a matter of their values."""
+
 
 def explain_broken_group(group: bpy.types.NodeTree, known: dict[str, str]) -> str:
     """Why a cover's node group no longer covers the faces; empty if it does. For `known` see `explain_broken_part`."""
@@ -52,6 +62,8 @@ def explain_broken_nodes(group: bpy.types.NodeTree) -> str:
         return translate("The node group '{name}' passes its input through unchanged.", name=group.name)
     if _hides_picture(group) and _depends_on_picture(group):
         return translate("The node group '{name}' shows the picture, and its effect should not.", name=group.name)
+    if get_role(group) == "effect" and group.get(MARK) is not None and _depends_on_picture(group, _MIXING):
+        return translate("The node group '{name}' shows the picture with all of its detail.", name=group.name)
     if not is_intact(group):
         return translate("The node group '{name}', which puts the mask over the picture, was changed.", name=group.name)
     return ""
@@ -76,8 +88,19 @@ def _hides_picture(group: bpy.types.NodeTree) -> bool:
     return any(effect.name == word and not effect.shows_picture for effect in EFFECTS)
 
 
-def _depends_on_picture(group: bpy.types.NodeTree) -> bool:
-    """Whether a group's output has anything of the picture other than its size and coordinates."""
+def _depends_on_picture(group: bpy.types.NodeTree, hiding: tuple[str, ...] = ()) -> bool:
+    """Whether a group's output has anything of the picture other than its size and coordinates.
+
+    With `hiding`, only what reaches the output by a way without any node of these types counts.
+    """
+    return _reaches_output(group, hiding, ("Image",), frozenset())
+
+
+def _reaches_output(
+    group: bpy.types.NodeTree, hiding: tuple[str, ...], inputs: tuple[str, ...], around: frozenset[str]
+) -> bool:
+    """Whether any of a group's `inputs` (of all, if there are none) reaches its output. `around` are the groups that
+    this one is in."""
     into: dict[str, list[bpy.types.NodeLink]] = {}
     for link in group.links:
         if link.is_valid and not link.is_muted:
@@ -87,11 +110,17 @@ def _depends_on_picture(group: bpy.types.NodeTree) -> bool:
     while todo:
         for link in into.get(todo.pop(), ()):
             source = link.from_node
-            if source.bl_idname == "NodeGroupInput" and link.from_socket.name == "Image":
+            if source.bl_idname == "NodeGroupInput" and (not inputs or link.from_socket.name in inputs):
                 return True
-            if source.name not in reached and source.bl_idname not in _MEASURING:
-                reached.add(source.name)
-                todo.append(source.name)
+            if source.name in reached or source.bl_idname in (*_MEASURING, *hiding):
+                continue
+            inside = getattr(source, "node_tree", None)
+            # A stranger's file may have a group in itself.
+            is_followed = hiding and inside is not None and inside.name not in around
+            if is_followed and not _reaches_output(inside, hiding, (), around | {group.name}):
+                continue
+            reached.add(source.name)
+            todo.append(source.name)
     return False
 
 
