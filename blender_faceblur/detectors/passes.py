@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..core.detection.picture_sizes import compute_detector_size
 from ..core.detection.settings import DetectorUse
 from ..core.detection.turned import DetectTurned
-from ..core.detection.windows import is_cut_off, map_to_picture
+from ..core.detection.windows import is_cut_off, map_to_picture, touches_edge
 from ..core.geometry import compute_size
 from ..core.types import Detection
 from .base import FaceDetector, suppress_duplicates
@@ -43,7 +43,8 @@ class DetectionPass:
 
     With `tiles` = n above 1 it sees n x n overlapping parts, each enlarged n times (so about as large as the picture).
     Detections larger than `largest`, a share of the picture's long side, are dropped, and so are those with less
-    confidence than `threshold`, since one detector serves several passes.
+    confidence than `threshold`, or than `edge_threshold` at the picture's edge, since one detector serves several
+    passes.
     """
 
     detector: FaceDetector
@@ -51,6 +52,16 @@ class DetectionPass:
     tiles: int = 1
     largest: float = 1.0
     threshold: float = 0.0
+    edge_threshold: float | None = None
+
+    def accepts(self, found: Detection, size: tuple[int, int]) -> bool:
+        """Whether a detection in a picture of that size (width, height) is confident and small enough."""
+        threshold = self.threshold
+        if self.edge_threshold is not None and touches_edge(found.box, size):
+            threshold = self.edge_threshold
+        return found.confidence >= threshold and (
+            self.largest >= 1 or compute_size(found.box) <= self.largest * max(size)
+        )
 
 
 class MultiPassDetector:
@@ -62,14 +73,8 @@ class MultiPassDetector:
     def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
         """As `FaceDetector.detect`; boxes of rotated passes enclose the leaning face, and landmarks are rotated
         back."""
-        most = max(image_bgr.shape[:2])
-        found = [
-            d
-            for one_pass in self._passes
-            for d in _run_pass(image_bgr, one_pass)
-            if d.confidence >= one_pass.threshold
-            and (one_pass.largest >= 1 or compute_size(d.box) <= one_pass.largest * most)
-        ]
+        size = image_bgr.shape[1], image_bgr.shape[0]
+        found = [d for one_pass in self._passes for d in _run_pass(image_bgr, one_pass) if one_pass.accepts(d, size)]
         if len(self._passes) == 1 and self._passes[0].turns == (0,) and self._passes[0].tiles == 1:
             return found
         boxes = np.array([d.box for d in found], np.float32).reshape(-1, 4)
@@ -91,8 +96,8 @@ def combine_passes(
     for detector, use in used:
         key = use.detector, compute_detector_size(frame_size, use.long_side)
         uses[key] = min(uses.get(key, use), use, key=lambda one: one.each_look)
-        way = use.turns, use.tiles, use.largest, use.threshold
-        passes.setdefault(key, {})[way] = DetectionPass(detector, use.turns, use.tiles, use.largest, use.threshold)
+        way = use.turns, use.tiles, use.largest, use.threshold, use.edge_threshold
+        passes.setdefault(key, {})[way] = DetectionPass(detector, *way)
     return [(MultiPassDetector(list(passes[key].values())), use) for key, use in uses.items()]
 
 

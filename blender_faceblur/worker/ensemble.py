@@ -56,7 +56,8 @@ def open_sessions(opened: ExitStack, uses: Iterable[DetectorUse], provider: str)
     """
     least: dict[str, float] = {}
     for use in uses:
-        least[use.detector] = min(use.threshold, least.get(use.detector, use.threshold))
+        lowest = use.threshold if use.edge_threshold is None else min(use.threshold, use.edge_threshold)
+        least[use.detector] = min(lowest, least.get(use.detector, lowest))
     return {
         name: opened.enter_context(closing(get_detector(name)(get_model_path(name), threshold, provider)))
         for name, threshold in least.items()

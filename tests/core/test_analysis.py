@@ -235,6 +235,27 @@ def test_other_detectors_do_not_run_where_one_finds_the_face_again() -> None:
     assert rare.near >= 10
 
 
+@pytest.mark.parametrize(("left", "again"), [(-20, True), (300, False)])
+def test_a_weak_detection_at_the_edge_is_looked_at_again_in_the_next_frame(left: int, again: bool) -> None:
+    class Unsure:
+        """Sees a face weakly, and knows it only in the frame after that."""
+
+        calls = 0
+
+        def detect(self, image_bgr: NDArray[np.uint8]) -> list[Detection]:
+            self.calls += 1
+            if image_bgr.shape[1] != SIZE[0] or self.calls == 1:
+                return []
+            return [Detection((left, 100, left + 120, 260), 0.3 if self.calls == 2 else 0.8, "unsure")]
+
+    # The face is too large for a window, so the whole picture is searched again.
+    frames = ((i, make_frame(0)) for i in range(20))
+    use = DetectorUse("unsure", 640, 0.2)
+    records = list(analyse_frames(frames, SIZE, 25, [(Unsure(), use)], 0.5, stride=6))
+    confident = [r.source_frame for r in records if any(o.votes and o.confidence == 0.8 for o in r.observations)]
+    assert confident[0] == (7 if again else 12)
+
+
 def test_all_detectors_run_after_a_cut() -> None:
     def frames() -> Iterator[tuple[int, NDArray[np.uint8]]]:
         for frame in range(40):

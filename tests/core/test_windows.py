@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from blender_faceblur.core.detection.windows import choose_windows, detect_in_windows
+from blender_faceblur.core.detection.windows import choose_windows, detect_in_windows, touches_edge
 from blender_faceblur.core.types import Detection
 
 SIZE = (960, 544)
@@ -56,3 +56,9 @@ def test_faces_cut_off_by_a_window_are_dropped() -> None:
     picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
     assert detect_in_windows(detect, picture, [(404, 189, 192)]) == []
     assert len(detect_in_windows(detect, picture, [(0, 189, 192)])) == 1
+
+
+def test_a_box_touches_the_edge_within_a_small_share_of_its_size() -> None:
+    assert touches_edge((5, 200, 105, 330), SIZE) and touches_edge((850, 200, 955, 330), SIZE)
+    assert touches_edge((400, -30, 500, 60), SIZE) and touches_edge((400, 450, 500, 560), SIZE)
+    assert not touches_edge((20, 200, 120, 330), SIZE) and not touches_edge((800, 380, 900, 520), SIZE)

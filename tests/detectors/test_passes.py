@@ -104,6 +104,13 @@ def test_each_pass_has_its_own_threshold() -> None:
     assert len(low) == 1 and high == []
 
 
+def test_a_box_at_the_edge_may_be_less_confident() -> None:
+    for threshold, edge_threshold, inside, cut in ((0.95, 0.5, 0, 1), (0.95, None, 0, 0), (0.5, 0.95, 1, 0)):
+        detector = MultiPassDetector([DetectionPass(FindsRed(), threshold=threshold, edge_threshold=edge_threshold)])
+        assert len(detector.detect(paint(160, 90, 60, 30, 20))) == inside
+        assert len(detector.detect(paint(160, 90, 60, 0, 20))) == cut
+
+
 def test_parts_cover_the_side_and_overlap() -> None:
     for length, parts in ((100, 2), (101, 3), (7, 2)):
         ranges = split_side(length, parts)

@@ -40,7 +40,8 @@ FUSION = FusionSettings()
 class FusedDetection:
     """A face in one frame: `box` (4,) in pixels, `roll` in radians or None, `votes`: how many detectors found it.
 
-    `appearance`: its description by `appearance.describe`; empty if none was made.
+    `appearance`: its description by `appearance.describe`; empty if none was made. `is_at_edge`: whether the picture's
+    edge may cut it off.
     """
 
     box: Array
@@ -48,6 +49,7 @@ class FusedDetection:
     roll: float | None
     votes: int
     appearance: bytes = b""
+    is_at_edge: bool = False
 
 
 def fuse_detections(detections: list[Detection]) -> list[FusedDetection]:

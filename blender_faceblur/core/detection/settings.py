@@ -36,6 +36,8 @@ class DetectorUse:
     turns: tuple[int, ...] = (0,)
     tiles: int = 1
     largest: float = 1.0
+    edge_threshold: float | None = None
+    """The threshold for boxes that touch the picture's edge, which cuts off faces that come in; None: the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,10 @@ PRESETS = (
     Preset(
         "balanced",
         "Two detectors at every third frame and where faces move fast; optical flow tracks them in between",
-        (DetectorUse("centerface", 640, 0.25, each_look=2), DetectorUse("yunet_2023mar", 960, 0.25)),
+        (
+            DetectorUse("centerface", 640, 0.25, each_look=2),
+            DetectorUse("yunet_2023mar", 960, 0.25, edge_threshold=0.2),
+        ),
         strong_confidence=0.5,
         most_processes=3,
         second_opinion=True,

@@ -28,8 +28,18 @@ class DetectionWindowSettings:
     """Share (0..1) of the picture's area in windows above which the detectors search the whole picture. Raising it
     saves less time the nearer it comes to 1. Origin not recorded; the windows as a whole saved a tenth of the time."""
 
+    edge_share: float = 0.1
+    """Share of a box's longer side within which it counts as touching the picture's edge. Raising it looks more often
+    for faces that come in. Origin: boxes of cut faces end up to a twentieth before or beyond the edge."""
+
 
 DETECTION_WINDOWS = DetectionWindowSettings()
+
+
+def touches_edge(box: Box, size: tuple[int, int]) -> bool:
+    """Whether a box reaches the edge of a picture of `size` (width, height) within a small share of its own size."""
+    near = DETECTION_WINDOWS.edge_share * max(box[2] - box[0], box[3] - box[1])
+    return box[0] <= near or box[1] <= near or box[2] >= size[0] - near or box[3] >= size[1] - near
 
 
 def choose_windows(places: Sequence[Array], size: tuple[int, int]) -> list[tuple[int, int, int]]:

@@ -17,7 +17,7 @@ from ..detection.fusion import FusedDetection, fuse_detections
 from ..detection.picture_sizes import compute_detector_size
 from ..detection.settings import PLATES, DetectorUse, Preset
 from ..detection.turned import TURNED, DetectTurned, ScoreFaces, TurnedSearch
-from ..detection.windows import choose_windows, detect_in_windows
+from ..detection.windows import choose_windows, detect_in_windows, touches_edge
 from ..geometry import Array
 from ..types import Detection, ModelUse, ReviewItem, ReviewReason, SourceInfo, TrackDocument
 from .appearance import describe_appearance
@@ -153,7 +153,7 @@ class _FrameAnalyser:
         # When a film repeats a picture, its source yields the same array again.
         is_new = self._frame is None or picture is not self._frame.picture
         if self._frame is None or is_new:
-            self._frame = _PreparedFrame(picture, self._upright_turn, self._flow_size)
+            self._frame = _PreparedFrame(picture, self._upright_turn, self._flow_size, self._upright_size)
         frame = self._frame
         is_cut, is_mixed = self._cuts.add_frame(frame.thumbnail)
         if is_cut or frame.stretch is None:
@@ -207,7 +207,15 @@ class _FrameAnalyser:
                 continue
             shown, scale = frame.at_size(size), np.array(size) / np.array(self._upright_size)
             windows = choose_windows([place * np.tile(scale, 2) for place in places], size)
-            found = detect_in_windows(detector.detect, shown, windows) if windows else detector.detect(shown)
+            if windows:
+                # The detector takes a window's edge for the picture's.
+                found = [
+                    one
+                    for one in detect_in_windows(detector.detect, shown, windows)
+                    if one.confidence >= use.threshold or touches_edge(one.box, size)
+                ]
+            else:
+                found = detector.detect(shown)
             (frame.near if windows else frame.detections)[i] = _scale_detections(found, *(1 / scale).tolist())
             if self._turns and i not in frame.turned:
                 self._detect_turned(frame, i, self._turns)
@@ -252,8 +260,13 @@ class _PreparedFrame:
     dark, and `bright` that picture brightened.
     """
 
-    def __init__(self, picture: NDArray[np.uint8], upright_turn: int, flow_size: tuple[int, int]) -> None:
+    def __init__(
+        self, picture: NDArray[np.uint8], upright_turn: int, flow_size: tuple[int, int], size: tuple[int, int]
+    ) -> None:
+        """Detections are in pixels of a picture of `size`."""
         import cv2
+
+        self._size = size
 
         turn = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}.get(upright_turn)
         self.picture = picture
@@ -274,7 +287,11 @@ class _PreparedFrame:
     def fuse(self) -> list[FusedDetection]:
         """What all detectors have found so far."""
         kinds = (self.detections, self.near, self.turned)
-        return fuse_detections([one for kind in kinds for found in kind.values() for one in found])
+        fused = fuse_detections([one for kind in kinds for found in kind.values() for one in found])
+        for one in fused:
+            x1, y1, x2, y2 = one.box.tolist()
+            one.is_at_edge = touches_edge((x1, y1, x2, y2), self._size)
+        return fused
 
     def get_largest(self) -> NDArray[np.uint8]:
         """The picture in the size in which it came, brightened if it is too dark."""

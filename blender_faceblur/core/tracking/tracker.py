@@ -135,6 +135,7 @@ class _Tracklet:
     proven: bool = False
     carried: bool = True
     """False while the tracklet waits, invisible, to be detected again."""
+    began_at_edge: bool = False
 
     def predict(self) -> Array:
         return self.box + np.concatenate((self.drift, self.drift))
@@ -227,7 +228,11 @@ class Tracker:
             sought = [
                 c
                 for c in self._tracklets
-                if c.carried and c.strong_count and self._needs_detection(c, flowed[c.number])
+                if c.carried
+                and (
+                    (c.strong_count and self._needs_detection(c, flowed[c.number]))
+                    or self._may_come_in(c, source_frame)
+                )
             ]
             places = [c.predict() if (box := flowed[c.number]) is None else box for c in sought]
             for seen in more_passes(places) if more_passes is not None and sought else ():
@@ -282,6 +287,13 @@ class Tracker:
             return True
         way = np.subtract(compute_centre(flowed), tracklet.found_at)
         return bool(np.hypot(*way) > TRACKING.drifted_sizes * compute_size(flowed))
+
+    def _may_come_in(self, tracklet: _Tracklet, source_frame: int) -> bool:
+        """Whether the frame before showed, for the first time and uncertainly, a face that the picture's edge cuts off.
+
+        More of it may show now, and it may be hidden again before the next regular detection pass.
+        """
+        return tracklet.began_at_edge and tracklet.first_frame == source_frame - 1 and not tracklet.strong_count
 
     def _are_among(self, detections: list[FusedDetection], places: list[Array]) -> bool:
         """Whether the faces expected at these places are all among the high-confidence detections."""
@@ -380,6 +392,7 @@ class Tracker:
             compute_centre(detection.box),
         )
         tracklet.strong_count = int(self._is_strong(detection))
+        tracklet.began_at_edge = detection.is_at_edge
         self._count += 1
         self._tracklets.append(tracklet)
         record.observations.append(
