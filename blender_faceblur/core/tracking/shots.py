@@ -99,13 +99,11 @@ class CutDetector:
             one, two = before[seen], now[seen]
             change = float(np.abs(two - one).mean())
             usual = float(np.median(self._usual)) if self._usual else 0.0
-            contrast = (float(one.mean(axis=1).std()) + float(two.mean(axis=1).std())) / 2
-            share = min(1.0, max(SHOTS.least_contrast_share, contrast / SHOTS.usual_contrast_levels))
-            cut = (
-                change > SHOTS.cut_levels * share
-                and change > SHOTS.cut_change_ratio * usual
-                and _compute_similarity(one, two) < SHOTS.cut_correlation
-            )
+            # Most frames change too little for a cut, whatever their contrast.
+            if change > SHOTS.cut_change_ratio * usual and change > SHOTS.cut_levels * SHOTS.least_contrast_share:
+                contrast = (float(one.mean(axis=1).std()) + float(two.mean(axis=1).std())) / 2
+                share = min(1.0, max(SHOTS.least_contrast_share, contrast / SHOTS.usual_contrast_levels))
+                cut = change > SHOTS.cut_levels * share and _compute_similarity(one, two) < SHOTS.cut_correlation
             self._usual.append(change)
         if cut:
             self._thumbnails.clear()
