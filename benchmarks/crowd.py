@@ -37,11 +37,11 @@ from blender_faceblur.core.review.queue import list_review_entries
 from blender_faceblur.core.tracking import analysis, linking
 from blender_faceblur.core.tracking.observations import ObservationTable, Segment
 from blender_faceblur.core.types import FaceBlurError, Picture, TrackDocument
-from blender_faceblur.detectors.passes import combine_passes
+from blender_faceblur.detectors.passes import combine_passes, make_turned
 from blender_faceblur.painting.covers import CoverTimeline, Moment
 from blender_faceblur.painting.painter import Painter
 from blender_faceblur.sources import open_source
-from blender_faceblur.worker.ensemble import choose_usable, list_used, open_sessions
+from blender_faceblur.worker.ensemble import choose_usable, list_used, open_opinion, open_sessions
 from tools.film import read_astronaut
 
 from .portraits import FACE_HEIGHT, FACE_PX, TILE_PX, compute_middle, lay_out, open_yunet
@@ -198,6 +198,7 @@ def analyse(film: Path, preset_name: str, clock: StageClock) -> TrackDocument:
             (linking, "find_review_items", "find review items"),
         ):
             opened.enter_context(mock.patch.object(module, name, clock.wrap(stage, getattr(module, name))))
+        opinion = open_opinion(preset)
         table = ObservationTable([Segment(0, info.frame_count)])
         frames = clock.wrap_frames("decode", source.read_frames(0, info.frame_count, compute_decode_size(size, uses)))
         with clock.time("match and track"):
@@ -209,6 +210,8 @@ def analyse(film: Path, preset_name: str, clock: StageClock) -> TrackDocument:
                 preset.strong_confidence,
                 0,
                 analysis.compute_stride(preset.detect_every_s, rate),
+                None if opinion is None else clock.wrap("second opinion", opinion.score_faces),
+                clock.wrap("turned pictures", make_turned(sessions)) if preset.seeks_turned else None,
             ):
                 table.add(0, record)
         with clock.time("link tracks"):
