@@ -21,6 +21,7 @@ from .hand import Box, Hand, Missed, Screenshot, State, compute_difference, comp
 PLACES = {
     "tab": (-13, 188),
     "workspace": (297, 15),
+    "decide": (268, 435),
     "preset": (245, 47),
     "detect": (186, 99),
     "effect": (245, 129),
@@ -675,6 +676,19 @@ def play_workspace(story: Story) -> None:
     hand.wait("the workspace again", lambda s: s["workspace"] == "Face Blur" and len(s["areas"]) == 2, 5)
 
 
+def play_decide(story: Story) -> None:
+    """Two of three faces are picked by one drag over their buttons and kept visible; one undo covers them again."""
+    hand = story.hand
+    story.begin()
+    story.detect()
+    hand.wait("the strip is covered", lambda s: not s["addon"]["active"] and _is_covered(s), 120)
+    story.widen_timeline()
+    time.sleep(4)
+    story.click("decide")
+    time.sleep(2.0)
+    hand.photograph("decide")
+
+
 def play_desk(story: Story) -> None:
     """A cover that is dragged, undone and tracked; a region that is drawn; a face that is hidden in one frame."""
     hand = story.hand
@@ -1023,6 +1037,7 @@ STORIES: dict[str, Callable[[Story], None]] = {
     "first film": play_first_film,
     "what goes wrong": play_what_goes_wrong,
     "corrections": play_corrections,
+    "decide": play_decide,
     "desk": play_desk,
     "workspace": play_workspace,
     "review": play_review,

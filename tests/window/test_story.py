@@ -234,6 +234,10 @@ def test_workspace(desk: Desk, tmp_path: Path) -> None:
     desk.play("workspace", film(tmp_path / "astronaut.mp4", "demo"), tmp_path, 120)
 
 
+def test_decide(desk: Desk, tmp_path: Path) -> None:
+    desk.play("decide", film(tmp_path / "people.mp4", "people"), tmp_path, 200)
+
+
 def test_review(desk: Desk, tmp_path: Path) -> None:
     desk.play("review", film(tmp_path / "astronaut.mp4", "demo"), tmp_path, 300)
 

@@ -28,6 +28,7 @@ class FACEBLUR_MT_strip(bpy.types.Menu):
         layout.operator("faceblur.verify")
         layout.operator("faceblur.report")
         layout.separator()
+        layout.operator("faceblur.decide_on_faces")
         layout.operator("faceblur.go_to_face")
         layout.operator_menu_enum("faceblur.switch_faces", "action")
         layout.separator()

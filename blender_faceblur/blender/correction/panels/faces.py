@@ -144,10 +144,15 @@ class FACEBLUR_PT_faces(Tab, bpy.types.Panel):
             side.operator("faceblur.switch_faces", text="", icon=icon).action = action
         faces = list_faces(mask)
         off = sum(mask.layers[face.name].hide_render for face in faces)
-        layout.label(
-            text=count(len(faces), "face") + (translate(", {off} switched off and visible", off=off) if off else ""),
+        row = layout.row()
+        row.label(
+            text=count(len(faces), "face") + (translate(", {off} off", off=off) if off else ""),
             icon="ERROR" if off else "NONE",
         )
+        row.operator("faceblur.decide_on_faces", icon="IMGDISPLAY")
+            icon="ERROR" if off else "NONE",
+        )
+        row.operator("faceblur.decide_on_faces", icon="IMGDISPLAY")
         active = mask.layers.active
         record = MaskRecord.load(mask)
         if active is not None and is_face(record, active.name):

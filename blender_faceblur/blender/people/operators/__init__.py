@@ -3,6 +3,6 @@
 
 from __future__ import annotations
 
-from . import apply, assign, files, recognise
+from . import apply, assign, decide, files, recognise
 
-CLASSES = (*recognise.CLASSES, *assign.CLASSES, *apply.CLASSES, *files.CLASSES)
+CLASSES = (*recognise.CLASSES, *assign.CLASSES, *apply.CLASSES, *files.CLASSES, *decide.CLASSES)
