@@ -41,6 +41,8 @@ PLACES = {
     "verify": (180, 435),
 }
 """Positions in the tab from the sidebar's top left (negative: from its right) at Blender's default scale."""
+SHEET = {"keep visible": (-340, 9), "first": (-629, 119), "second": (-329, 119), "apply": (-120, 171)}
+"""Positions in the sheet of three faces from the button that opened it."""
 RENDER_MENU, RENDER_ANIMATION = (125, 14), (175, 59)
 EDIT_MENU, PREFERENCES, ADDONS = (79, 14), (132, 283), (40, 255)
 EDITOR_MENU, IMAGE_EDITOR, EDITOR_MODE, MASK_MENU = (27, 41), (77, 120), (83, 41), (549, 41)
@@ -676,6 +678,11 @@ def play_workspace(story: Story) -> None:
     hand.wait("the workspace again", lambda s: s["workspace"] == "Face Blur" and len(s["areas"]) == 2, 5)
 
 
+def _list_shown(state: State) -> list[str]:
+    """The layers with a cover in any frame."""
+    return sorted(name for name, face in state["masks"][0]["faces"].items() if face["spans"])
+
+
 def play_decide(story: Story) -> None:
     """Two of three faces are picked by one drag over their buttons and kept visible; one undo covers them again."""
     hand = story.hand
@@ -683,10 +690,23 @@ def play_decide(story: Story) -> None:
     story.detect()
     hand.wait("the strip is covered", lambda s: not s["addon"]["active"] and _is_covered(s), 120)
     story.widen_timeline()
+    # The thumbnails are being made.
     time.sleep(4)
-    story.click("decide")
+    x, y = story.compute_place("decide")
+    hand.click(x, y)
     time.sleep(2.0)
     hand.photograph("decide")
+    for place in SHEET["keep visible"], SHEET["apply"]:
+        if place == SHEET["apply"]:
+            (from_x, from_y), (to_x, to_y) = SHEET["first"], SHEET["second"]
+            hand.drag(x + from_x, y + from_y, x + to_x, y + to_y)
+            hand.photograph("picked")
+        hand.click(x + place[0], y + place[1])
+        time.sleep(0.6)
+    hand.wait("two faces are visible", lambda s: _list_shown(s) == ["Face 03"], 10)
+    story.point_at_timeline()
+    hand.press("ctrl+z")
+    hand.wait("one undo covers both again", lambda s: len(_list_shown(s)) == 3, 10)
 
 
 def play_desk(story: Story) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
@@ -73,7 +74,7 @@ def _describe(track: Track, least_px: float) -> SheetFace:
 
 
 def _compute_side(sample: Sample) -> float:
-    return 2.0 * float(sample.ellipse.rx * sample.ellipse.ry) ** 0.5
+    return 2.0 * math.sqrt(sample.ellipse.rx * sample.ellipse.ry)
 
 
 def decide(document: TrackDocument, names: Collection[str], decision: Decision) -> list[str]:

@@ -150,9 +150,6 @@ class FACEBLUR_PT_faces(Tab, bpy.types.Panel):
             icon="ERROR" if off else "NONE",
         )
         row.operator("faceblur.decide_on_faces", icon="IMGDISPLAY")
-            icon="ERROR" if off else "NONE",
-        )
-        row.operator("faceblur.decide_on_faces", icon="IMGDISPLAY")
         active = mask.layers.active
         record = MaskRecord.load(mask)
         if active is not None and is_face(record, active.name):

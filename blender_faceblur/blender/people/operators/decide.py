@@ -152,7 +152,7 @@ class FACEBLUR_OT_decide_on_faces(bpy.types.Operator):
         return {"FINISHED"}
 
     def _has_picture(self, face: Any) -> bool:
-        return {Pile.NONE: True, Pile.SMALL: self.open_small, Pile.IGNORED: self.open_ignored}[Pile(face.pile)]
+        return face.pile == Pile.NONE or bool(self.open_small if face.pile == Pile.SMALL else self.open_ignored)
 
     def _is_picked(self, face: Any) -> bool:
         if self._has_picture(face):
