@@ -147,8 +147,7 @@ class FACEBLUR_OT_decide_on_faces(bpy.types.Operator):
         if not bpy.app.background:
             refresh_shown_sequencers()
         redraw()
-        kind = "INFO" if self.decision == Decision.COVER else "WARNING"
-        self.report({kind}, translate(_DONE[Decision(self.decision)], faces=count(changed, "face")))
+        self.report({"INFO"}, translate(_DONE[Decision(self.decision)], faces=count(changed, "face")))
         return {"FINISHED"}
 
     def _has_picture(self, face: Any) -> bool:
