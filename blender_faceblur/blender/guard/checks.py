@@ -12,7 +12,7 @@ import bpy
 from ...core.cover.effects import EffectSettings
 from ...core.document.tracks_file import from_json
 from ...core.review.groups import count_left
-from ...core.translation import count, translate
+from ...core.translation import count, mark, translate
 from ...core.types import FaceBlurError, TrackStatus
 from ...files.baked import recall_source
 from ...sources import compute_fingerprint
@@ -274,7 +274,8 @@ def _check_review(strip: bpy.types.Strip, mask: bpy.types.Mask, add_fault: Calla
         add_fault(str(error), repair=False)
         return
     if left > 0:
-        add_fault(translate("{items} left to review.", items=count(left, "item")), repair=False)
+        one, several = mark(("{items} has not been reviewed.", "{items} have not been reviewed."))
+        add_fault(translate(one if left == 1 else several, items=count(left, "item")), repair=False)
 
 
 def _check_mask(
