@@ -107,20 +107,21 @@ def _list_registered() -> Iterator[str]:
     """The labels and tooltips of everything that the extension registers with Blender."""
     import bpy
 
+    from blender_faceblur.blender.translations.tooltips import get_operator_type, list_subclasses
+
     kinds: list[Any] = [
         inner
         for outer in ("AddonPreferences", "GizmoGroup", "Menu", "Operator", "Panel", "PropertyGroup")
-        for inner in _list_subclasses(getattr(bpy.types, outer))
-        if inner.__module__.startswith("blender_faceblur.")
+        for inner in list_subclasses(getattr(bpy.types, outer))
     ]
+    blenders = bpy.types.PropertyGroup.bl_rna.properties["name"].description
     for kind in kinds:
         if not getattr(kind, "is_registered", True):
             continue
         rna = kind.bl_rna
         if issubclass(kind, bpy.types.Operator):
-            room, _, name = kind.bl_idname.partition(".")
-            rna = getattr(getattr(bpy.ops, room), name).get_rna_type()
-            yield from _list_texts(rna.name, rna.description)
+            rna = get_operator_type(kind)
+            yield from _list_texts(rna.name, " ".join(rna.description.split()))
         elif not issubclass(kind, bpy.types.PropertyGroup | bpy.types.AddonPreferences):
             yield from _list_texts(getattr(kind, "bl_label", ""), getattr(kind, "bl_category", ""))
         annotated = {name for base in kind.__mro__ for name in vars(base).get("__annotations__", {})}
@@ -128,16 +129,11 @@ def _list_registered() -> Iterator[str]:
             if one.identifier not in annotated or one.identifier.startswith("bl_"):
                 continue
             if not one.is_hidden:
-                yield from _list_texts(one.name, one.description)
+                # A name without a description of its own has Blender's.
+                yield from _list_texts(one.name, one.description if one.description != blenders else "")
             if one.type == "ENUM":
                 for item in one.enum_items_static:
                     yield from _list_texts(item.name, item.description)
-
-
-def _list_subclasses(kind: Any) -> Iterator[Any]:
-    for inner in kind.__subclasses__():
-        yield inner
-        yield from _list_subclasses(inner)
 
 
 def _list_texts(*texts: str) -> Iterator[str]:

@@ -32,7 +32,6 @@ from .common import jobs
 from .preferences.properties import ROOT_PACKAGE
 
 _ROOMS = (
-    translations,
     common,
     preferences,
     cover,
@@ -50,10 +49,12 @@ _ROOMS = (
     settings,
     keymaps,
     command,
+    translations,
 )
 """In the order of registration. Panels come after their parent panel, which is in `cover`. The guard's handlers run
 after the cover's handlers, which repair what the guard would report. The review marker is drawn over the outlines. The
-scene's settings contain property groups of other rooms, and shortcuts need their operators."""
+scene's settings contain property groups of other rooms, and shortcuts need their operators. Translations need all
+operators, for their tooltips."""
 
 
 def register() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import bpy
 
 from ...core.cover.strength import rate_effect
+from ...core.translation import translate
 from ...core.types import FaceBlurError
 from ..common.context import get_sequencer_scene
 from ..common.jobs import JOB, describe_step
@@ -49,7 +50,7 @@ class FACEBLUR_PT_main(Tab, bpy.types.Panel):
             step = JOB.step
             row.progress(
                 factor=step.share if step is not None else 0.0,
-                text=f"{100 * step.share:.0f} %" if step is not None else "Starting",
+                text=f"{100 * step.share:.0f} %" if step is not None else translate("Starting"),
             )
             write_lines(layout, context, describe_step(step))
             layout.operator("faceblur.cancel", icon="X")

@@ -9,8 +9,9 @@ def register() -> None:
 
     from ...core.translation import CONTEXT, set_translator
     from .catalogue import DOMAIN, load_catalogues
+    from .tooltips import list_tooltips
 
-    bpy.app.translations.register(DOMAIN, load_catalogues())
+    bpy.app.translations.register(DOMAIN, load_catalogues(list_tooltips()))
     if not bpy.app.background:
         set_translator(lambda message: bpy.app.translations.pgettext_iface(message, CONTEXT))
 

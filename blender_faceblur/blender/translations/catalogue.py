@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from ...core.translation import CONTEXT
@@ -25,13 +26,19 @@ def get_catalogue_path(language: str) -> Path:
     return _FOLDER / f"{language}.po"
 
 
-def load_catalogues() -> dict[str, dict[tuple[str, str], str]]:
-    """Language -> (context, message) -> translation, as Blender's `translations.register` takes it."""
+def load_catalogues(originals: Mapping[str, str]) -> dict[str, dict[tuple[str, str], str]]:
+    """Language -> (context, message) -> translation, as Blender's `translations.register` takes it.
+
+    `originals` are messages that Blender has in another form than the catalogues.
+    """
     catalogues: dict[str, dict[tuple[str, str], str]] = {}
     for language in LANGUAGES:
         messages = read_catalogue(get_catalogue_path(language))
         catalogues[language] = {
-            (context, message): text for message, text in messages.items() if text for context in CONTEXTS
+            (context, originals.get(message, message)): text
+            for message, text in messages.items()
+            if text
+            for context in CONTEXTS
         }
     return catalogues
 
