@@ -613,7 +613,7 @@ def test_items_that_must_be_reviewed_before_a_render_must_be_before_a_bake(
     strip = scene.sequence_editor.strips_all["other"]
     assert len(plan([strip])) == 1
     monkeypatch.setattr(orders, "asks_for_review", lambda: True)
-    with pytest.raises(FaceBlurError, match="1 item left to review"):
+    with pytest.raises(FaceBlurError, match="1 item has not been reviewed"):
         plan([strip])
 
 

@@ -263,7 +263,7 @@ def test_unreviewed_items_are_faults_only_on_request(film: Path, tmp_path: Path)
     document.review_items.append(ReviewItem(3, 9, (1.0, 2.0, 30.5, 40.0), 0.31, ReviewReason.LOW_CONFIDENCE))
     scene = build_project(film, document, EFFECT)
     texts = [fault.text for fault in guard.check_scene(scene, with_review=True)]
-    assert [text for text in texts if "review" in text] == ["1 item left to review."]
+    assert [text for text in texts if "review" in text] == ["1 item has not been reviewed."]
     assert not any("review" in fault.text for fault in guard.check_scene(scene))
 
 

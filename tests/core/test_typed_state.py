@@ -98,7 +98,6 @@ NAMES_ARE_DATA = {
     ("naming.py", "choose_free_name"): "a name is sought that is free",
     ("node_groups.py", "explain_broken_group"): "a node group has nothing else to be known by",
     ("node_groups.py", "_passes_through"): "a socket's name",
-    ("node_groups.py", "_depends_on_picture"): "a socket's name",
     ("unchanged.py", "_skip_converted"): "Blender's names of a socket and of a setting",
     ("compositing.py", "ensure_picture_space"): "a version mark that files hold",
     ("protocol.py", "_may_be_missing"): "a field's name",
