@@ -404,6 +404,29 @@ def test_undetected_strips_are_black_only_if_the_scene_asks_for_it(
     assert (disks.render_frame(scene, 10, tmp_path / "again.png") == shown).all()
 
 
+def test_a_scene_that_asks_for_black_strips_gets_them_where_another_scene_shows_it(
+    project: tuple[Any, Any], extension: None, tmp_path: Path
+) -> None:
+    scene, _ = project
+    other = _add_undetected(scene, tmp_path)
+    outer = bpy.data.scenes.new("outer")
+    strips = outer.sequence_editor_create().strips
+    strips.new_scene("inner", scene, 1, 1)
+    path = tmp_path / "outer.mp4"
+    disks.write_film(path, (160, 90))
+    strips.new_movie("beside", str(path), 2, 1)
+    assert blackout.black_out(outer) == []
+    scene.faceblur.black_out_undetected = True
+    found = blackout.black_out(outer)
+    assert [(fault.scene, fault.strip) for fault in found] == [(scene.name, "other")], "the outer scene does not ask"
+    assert other.color_multiply == 0.0
+    blackout.restore()
+    assert other.color_multiply == 1.0
+    scene.faceblur.black_out_undetected, outer.faceblur.black_out_undetected = False, True
+    assert {fault.strip for fault in blackout.black_out(outer)} == {"other", "beside"}
+    blackout.restore()
+
+
 def test_the_command_leaves_strips_uncovered_that_it_is_told_to(project: tuple[Any, Any], tmp_path: Path) -> None:
     from blender_faceblur.blender import command
     from blender_faceblur.core.types import FaceBlurError

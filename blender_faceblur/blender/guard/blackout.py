@@ -24,10 +24,17 @@ def black_out(scene: bpy.types.Scene, with_review: bool = False, of_preview: boo
     """Make every strip that would show faces black, until `restore` is called; returns the faults that caused it.
 
     `of_preview` is for a render of the preview. Strips in which faces were never detected are among them if the scene
-    asks for that. The function adds no data, so the thread of a render may call it.
+    asks for that, or their own scene, which the scene shows in a strip. The function adds no data, so the thread of a
+    render may call it.
     """
-    found = check_scene(scene, with_review, with_undetected=_blacks_out_undetected(scene))
-    faults = [fault for fault in found if fault.shows or (of_preview and fault.in_preview)]
+    asking = {own.name for own in bpy.data.scenes if _blacks_out_undetected(own)}
+    found = check_scene(scene, with_review, with_undetected=bool(asking))
+    faults = [
+        fault
+        for fault in found
+        if (fault.shows or (of_preview and fault.in_preview))
+        and (not fault.undetected or not asking.isdisjoint((scene.name, fault.scene)))
+    ]
     for name, owner in {(fault.strip, fault.scene) for fault in faults}:
         own = bpy.data.scenes[owner]
         _blacken(own, own.sequence_editor.strips_all[name])
