@@ -50,7 +50,7 @@ EVERY = 3
 """The step, in frames, in which a verification searches for unexpected faces."""
 
 BLENDER_CODECS = ("auto", "h264", "h265", "ffv1")
-TRACKS_ENDINGS = {"json": ".json", "csv": ".csv", "mot": ".txt"}
+TRACKS_ENDINGS = {"json": ".json", "csv": ".csv", "mot": ".txt", "fusion": ".setting"}
 MATTE_ENDINGS = {"ffv1": ".mkv", "prores": ".mov", "png": ""}
 RENDERERS = ("direct", "blender")
 
@@ -153,7 +153,7 @@ def _add_exchange_options(parser: argparse.ArgumentParser) -> None:
         "--save-tracks",
         type=Path,
         metavar="FILE|FOLDER",
-        help="save the tracks: as JSON, as a table (.csv) or in the MOT format (.txt)",
+        help="save the tracks: as JSON, as a table (.csv), in the MOT format (.txt) or as masks for Fusion (.setting)",
     )
     group.add_argument(
         "--tracks-format",

@@ -11,6 +11,7 @@ from typing import TextIO
 
 from ..core.document.tracks_file import write_document
 from ..core.types import Ellipse, FaceBlurError, Sample, Track, TrackDocument
+from .fusion import write_fusion
 
 COLUMNS = (
     *("frame", "seconds", "track", "kind", "status", "covered", "left", "top", "width", "height"),
@@ -20,9 +21,10 @@ COLUMNS = (
 
 
 def write_tracks(document: TrackDocument, path: Path, ending: str) -> None:
-    """Write the document as a table (.csv), in the MOT format (.txt), or with any other ending as its own JSON.
+    """Write the document as a table (.csv), in the MOT format (.txt), as masks for Fusion (.setting), or with any other
+    ending as its own JSON.
 
-    Raises FaceBlurError where the file cannot be written.
+    Raises FaceBlurError where the file cannot be written, or `write_fusion` does.
     """
     write = WRITERS.get(ending)
     if write is None:
@@ -68,7 +70,11 @@ def write_mot(document: TrackDocument, stream: TextIO) -> None:
         stream.write(f"{frame + 1},{numbers[id(track)]},{box},{sample.confidence:.3f},-1,-1,-1\n")
 
 
-WRITERS: dict[str, Callable[[TrackDocument, TextIO], None]] = {".csv": write_csv, ".txt": write_mot}
+WRITERS: dict[str, Callable[[TrackDocument, TextIO], None]] = {
+    ".csv": write_csv,
+    ".txt": write_mot,
+    ".setting": write_fusion,
+}
 
 
 def compute_bounds(ellipse: Ellipse) -> tuple[float, float, float, float]:
