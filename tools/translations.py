@@ -26,7 +26,21 @@ _SHOWN = ("add_fault", "FaceBlurError", "refuse", "report", "StripState", "write
 _DESCRIBING = ("_list_faults", "_list_baked_faults", "explain_fault")
 """Functions of `blender` that return or yield literal texts to a caller who translates them."""
 
-_LAYOUTS = ("label", "menu", "operator", "operator_menu_enum", "popover", "progress", "prop", "prop_menu_enum")
+_LABELS = ("confirm_text", "message", "text", "title")
+"""Their arguments that Blender translates."""
+
+_LAYOUTS = (
+    "invoke_confirm",
+    "invoke_props_dialog",
+    "label",
+    "menu",
+    "operator",
+    "operator_menu_enum",
+    "popover",
+    "progress",
+    "prop",
+    "prop_menu_enum",
+)
 
 
 def list_messages() -> set[str]:
@@ -55,7 +69,7 @@ def _list_in_module(tree: ast.Module, in_blender: bool) -> Iterator[str]:
                 yield from (word, f"{word}s")
             case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if in_blender:
                 shown = node.args if name in _SHOWN else []
-                for value in (*shown, *(one.value for one in node.keywords if one.arg == "text" and name in _LAYOUTS)):
+                for value in (*shown, *(one.value for one in node.keywords if one.arg in _LABELS and name in _LAYOUTS)):
                     yield from _list_choices(value)
             case ast.FunctionDef(name=name) if in_blender and name in _DESCRIBING:
                 yield from _list_results(node)
@@ -128,8 +142,8 @@ def _list_registered() -> Iterator[str]:
         for one in rna.properties:
             if one.identifier not in annotated or one.identifier.startswith("bl_"):
                 continue
-            if not one.is_hidden:
-                # A name without a description of its own has Blender's.
+            if not one.is_hidden and one.name != one.identifier:
+                # Without a label it has its identifier's. A name without a description of its own has Blender's.
                 yield from _list_texts(one.name, one.description if one.description != blenders else "")
             if one.type == "ENUM":
                 for item in one.enum_items_static:
