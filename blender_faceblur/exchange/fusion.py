@@ -7,7 +7,10 @@ import math
 from dataclasses import dataclass
 from typing import TextIO
 
-from ..core.types import Ellipse, FaceBlurError, TrackDocument
+import numpy as np
+
+from ..core.cover.keyframes import compute_tolerance_px
+from ..core.types import Ellipse, FaceBlurError, Track, TrackDocument
 
 SPARE_FRAMES = 1
 """How many frames longer a mask covers at each end of its spans. Programs that show a clip at another rate ask for
@@ -15,6 +18,10 @@ positions between two frames, where a linear curve would be halfway to the place
 
 ABSENT_X = -10.0
 """The centre of a mask that covers nothing, in picture widths. A level of 0 would lower the masks below it."""
+
+
+EDGE_PX = 1.0
+"""How much larger the masks are, in pixels: our covers fill the pixels too that their outlines only touch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +33,9 @@ class MaskKeys:
 
 
 def write_fusion(document: TrackDocument, stream: TextIO) -> None:
-    """One ellipse mask for each covered track, margin included, chained so that the last one holds them all.
+    """One ellipse mask for each covered track, with the margin and tolerance of its cover.
+
+    They are chained, so that the last one holds them all.
 
     Frames count from 0, as those of a whole clip in Fusion do. Frames that were not analysed are covered completely.
 
@@ -52,8 +61,7 @@ def list_masks(document: TrackDocument) -> list[MaskKeys]:
     count = document.source.frame_count
     masks = []
     for track in document.tracks:
-        shapes = {sample.source_frame: sample.ellipse.scaled(document.margin) for sample in track.samples}
-        keys = _compute_keys(track.list_covered_spans(), shapes, count)
+        keys = _compute_keys(track.list_covered_spans(), _list_shapes(track, document.margin), count)
         if keys:
             masks.append(MaskKeys(track.name, keys))
     reach = 2.0 * max(document.source.width, document.source.height)
@@ -62,6 +70,18 @@ def list_masks(document: TrackDocument) -> list[MaskKeys]:
     shapes = {frame: everything for start, stop in unanalysed for frame in range(start, stop)}
     keys = _compute_keys(unanalysed, shapes, count)
     return [*masks, MaskKeys("Not analysed", keys)] if keys else masks
+
+
+def _list_shapes(track: Track, margin: float) -> dict[int, Ellipse]:
+    """The ellipse of each frame, margin included, as large as the cover may be that the editor has seen."""
+    faces = [sample.ellipse for sample in track.samples]
+    if not faces:
+        return {}
+    tolerances = compute_tolerance_px(np.array([(e.cx, e.cy, e.rx, e.ry, e.angle) for e in faces])).tolist()
+    return {
+        sample.source_frame: sample.ellipse.scaled(margin).grown(tolerance + EDGE_PX)
+        for sample, tolerance in zip(track.samples, tolerances, strict=True)
+    }
 
 
 def _compute_keys(

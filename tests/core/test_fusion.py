@@ -24,6 +24,7 @@ from blender_faceblur.core.types import (
 )
 from blender_faceblur.exchange.fusion import write_fusion
 from blender_faceblur.exchange.tables import write_tracks
+from blender_faceblur.painting.mattes import list_coverages
 
 WIDTH, HEIGHT, FRAMES, MARGIN = 320, 180, 30, 1.4
 TOKEN = re.compile(r'\s*(?:(-?\d+(?:\.\d+)?)|"([^"\\\n]*)"|([A-Za-z_]\w*)|([{}()\[\]=,]))')
@@ -163,11 +164,24 @@ def test_every_covered_face_is_inside_of_the_masks_and_nothing_else() -> None:
             if sample.source_frame in covered:
                 ellipse = sample.ellipse.scaled(MARGIN)
                 assert contains(setting, sample.source_frame, *trace(ellipse, 0.999)).all(), sample
-                assert not contains(setting, sample.source_frame, *trace(ellipse, 1.002)).any(), sample
+                larger = ellipse.grown(3.1)
+                assert not contains(setting, sample.source_frame, *trace(larger, 1.001)).any(), sample
     # Two frames away from what is covered, the first face is not.
     for frame in (3, 14, 15, 26):
         place = tracks[0].samples[min(max(frame - 5, 0), 19)].ellipse
         assert not contains(setting, frame, *trace(place, 0.5)).any(), frame
+
+
+def test_all_that_our_own_cover_hides_is_inside_of_the_masks() -> None:
+    document = make_document(make_track("Face 01", 5, 25), make_track("Face 02", 0, FRAMES, x=150))
+    setting = write(document)
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH] + 0.5
+    seen = 0
+    for frame, coverage in enumerate(list_coverages(document)):
+        hidden = coverage == 255
+        seen += int(hidden.sum())
+        assert contains(setting, frame, x, y)[hidden].all(), frame
+    assert seen > 0
 
 
 def test_a_face_is_covered_at_moments_between_two_frames() -> None:

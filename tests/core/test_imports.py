@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "core/review": {"core", "core/document", "core/tracking"},
     "core/verification": {"core"},
     "core/cover": {"core", "core/tracking"},
-    "exchange": {"core", "core/document"},
+    "exchange": {"core", "core/document", "core/cover"},
     "files": {"core", "core/document"},
     "sources": {"core"},
     "detectors": {"core", "core/detection", "files"},
