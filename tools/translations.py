@@ -93,7 +93,7 @@ def _list_choices(node: ast.expr) -> Iterator[str]:
         case ast.IfExp(body=one, orelse=other):
             yield from _list_choices(one)
             yield from _list_choices(other)
-        case ast.BoolOp(values=parts) | ast.List(elts=parts):
+        case ast.BoolOp(values=parts) | ast.List(elts=parts) | ast.Tuple(elts=parts):
             for part in parts:
                 yield from _list_choices(part)
 

@@ -230,10 +230,7 @@ def _list_baked_faults(strip: bpy.types.Strip) -> Iterator[tuple[str, bool]]:
         return
     known = recall_source(record.key)
     if known is None and (record.mask is None or record.group is None):
-        text = (
-            "It is marked as baked, but not by this computer, and its mask or effect is gone. Detect its faces again."
-        )
-        yield text, True
+        yield "It is marked as baked, but its covers cannot be checked: detect its faces again.", True
         return
     if known is None:
         yield "It was baked on another computer. Verify it, or look at its film: its covers cannot be checked.", False
