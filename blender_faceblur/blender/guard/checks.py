@@ -225,7 +225,7 @@ def _list_baked_faults(strip: bpy.types.Strip) -> Iterator[tuple[str, bool]]:
         yield "Its baked film was changed, or it shows another file. Bake it again.", True
     # A record may be a stranger's.
     source = get_fingerprint(record.mask) if record.mask is not None else record.source
-    if film == record.source or source != record.source:
+    if film == record.film and (film == record.source or source != record.source):
         yield "It is marked as baked, but it shows a film without covers. Unbake it, or detect its faces again.", True
         return
     known = recall_source(record.key)
