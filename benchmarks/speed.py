@@ -350,13 +350,17 @@ class Plan:
     def _time(self, name: str, work: Callable[[], None], frames: int) -> Timing:
         return Timing(name, work, self._options.rounds, frames)
 
+    def _get_clip(self, height: int) -> Path:
+        """The clip at a height, scaled at the first call; 0 is its own height."""
+        scaled = self._folder / f"{height} lines{self._clip.suffix}"
+        if height and not scaled.exists():
+            scale_clip(self._clip, height, scaled)
+        return scaled if height else self._clip
+
     def _list_direct(self, height: int) -> dict[str, Timing]:
         """The direct renderer at a height; 0 is the clip's own."""
-        clip, folder = self._clip, self._folder / f"direct {height}"
+        clip, folder = self._get_clip(height), self._folder / f"direct {height}"
         folder.mkdir()
-        if height:
-            clip = folder / f"scaled{self._clip.suffix}"
-            scale_clip(self._clip, height, clip)
         words = f" at {height} lines" if height else ""
         rows = {
             f"encode {height}": self._time(
@@ -379,10 +383,7 @@ class Plan:
         """The direct renderer on the repeated clip at a height, so that the start of its process hardly counts."""
         folder = self._folder / "direct long"
         folder.mkdir()
-        clip = self._clip
-        if height:
-            clip = folder / f"scaled{clip.suffix}"
-            scale_clip(self._clip, height, clip)
+        clip = self._get_clip(height)
         longer, tracks = folder / f"longer{clip.suffix}", folder / "1.json"
         repeat_clip(clip, self._options.repeat, longer)
         write_faces(longer, 1, tracks)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Updates docs/pictures from the window test: `BLENDER_WINDOW=... python -m tests.window.pictures`."""
+"""Updates docs/pictures from the window tests: `BLENDER_WINDOW=... python -m tests.window.pictures [FILM]`.
+
+With a FILM, whose licence must allow it, only the animation of the window is made, otherwise only the pictures.
+"""
 
 from __future__ import annotations
 
@@ -7,33 +10,87 @@ import os
 import subprocess
 import sys
 import tempfile
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "docs" / "pictures"
 NAMES = ("panel", "detecting", "faces", "mask", "preferences", "outlines", "dragged", "region", "review", "people")
 MOST_BYTES = 250_000
+TOUR_SIZE, TOUR_BYTES = (960, 540), 3_000_000
+TOUR_MS = 200
+"""How long each picture of the animation is shown; equal pictures are one that is shown longer, up to `LONGEST_MS`."""
+LONGEST_MS = 1600
+TOUR_RATE = 24
+"""The frame rate of a new project: for a film of another one Blender opens a popup under the mouse."""
 
 
 def main() -> int:
     """0 if the stories ran to their end and each picture exists and is small enough."""
     with tempfile.TemporaryDirectory(prefix="films-") as scratch:
-        looks, tests = Path(scratch) / "looks", ROOT / "tests" / "window"
-        command = [sys.executable, "-m", "pytest", str(tests), "--basetemp", str(Path(scratch) / "test")]
-        failed = subprocess.call(command, cwd=ROOT, env={**os.environ, "FACEBLUR_PICTURES": str(looks)})
+        looks = Path(scratch) / "looks"
+        if len(sys.argv) > 1:
+            film = copy_at_rate(Path(sys.argv[1]), Path(scratch))
+            failed = run_stories(looks, Path(scratch), ["-k", "tour"], {"FACEBLUR_TOUR": str(film)})
+            return failed or animate(sorted(looks.glob("tour-*.png")), FOLDER / "tour.webp")
+        failed = run_stories(looks, Path(scratch), [], {})
         if failed:
             return failed
-        folder = ROOT / "docs" / "pictures"
-        folder.mkdir(parents=True, exist_ok=True)
+        FOLDER.mkdir(parents=True, exist_ok=True)
         for name in NAMES:
             picture = Image.open(looks / f"{name}.png").convert("RGB")
-            file = folder / f"{name}.png"
+            file = FOLDER / f"{name}.png"
             picture.quantize(255, dither=Image.Dither.NONE).save(file, optimize=True)
-            if file.stat().st_size > MOST_BYTES:
-                print(f"{file} has {file.stat().st_size} bytes, more than the {MOST_BYTES} allowed", file=sys.stderr)
+            if is_too_large(file, MOST_BYTES):
                 return 1
     return 0
+
+
+def run_stories(looks: Path, scratch: Path, options: list[str], variables: dict[str, str]) -> int:
+    command = [sys.executable, "-m", "pytest", str(ROOT / "tests" / "window"), "--basetemp", str(scratch / "test")]
+    environment = {**os.environ, **variables, "FACEBLUR_PICTURES": str(looks)}
+    return subprocess.call([*command, *options], cwd=ROOT, env=environment)
+
+
+def copy_at_rate(film: Path, folder: Path) -> Path:
+    """A copy of a film's pictures in which each lasts as long as a frame of a new project."""
+    import av
+
+    path = folder / film.with_suffix(".mp4").name
+    with av.open(str(film)) as source, av.open(str(path), "w") as copy:
+        stream: Any = copy.add_stream("libx264", rate=TOUR_RATE, options={"crf": "14"})
+        stream.width, stream.height = source.streams.video[0].width, source.streams.video[0].height
+        stream.pix_fmt = "yuv420p"
+        for number, frame in enumerate(source.decode(video=0)):
+            frame.pts, frame.time_base = number, Fraction(1, TOUR_RATE)
+            copy.mux(stream.encode(frame))
+        copy.mux(stream.encode(None))
+    return path
+
+
+def animate(shots: list[Path], path: Path) -> int:
+    """Write the pictures as an animation; 0 if it is small enough."""
+    pictures: list[Image.Image] = []
+    durations: list[int] = []
+    for shot in shots:
+        picture = Image.open(shot).convert("RGB").resize(TOUR_SIZE, Image.Resampling.LANCZOS)
+        if pictures and ImageChops.difference(picture, pictures[-1]).getbbox() is None:
+            durations[-1] = min(durations[-1] + TOUR_MS, LONGEST_MS)
+        else:
+            pictures.append(picture)
+            durations.append(TOUR_MS)
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0, quality=55, method=4)
+    return int(is_too_large(path, TOUR_BYTES))
+
+
+def is_too_large(file: Path, most: int) -> bool:
+    size = file.stat().st_size
+    if size > most:
+        print(f"{file} has {size} bytes, more than the {most} allowed", file=sys.stderr)
+    return size > most
 
 
 if __name__ == "__main__":

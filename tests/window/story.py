@@ -678,6 +678,38 @@ def play_workspace(story: Story) -> None:
     hand.wait("the workspace again", lambda s: s["workspace"] == "Face Blur" and len(s["areas"]) == 2, 5)
 
 
+def play_tour(story: Story) -> None:
+    """What docs/pictures/tour.webp shows: detection, the workspace, playing with covers, an item to review."""
+    hand = story.hand
+    story.begin()
+    shot = 0
+
+    def record(seconds: float, until: Callable[[State], bool] = lambda _: False) -> None:
+        nonlocal shot
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not until(hand.look()):
+            hand.photograph(f"tour-{shot:03}")
+            shot += 1
+            time.sleep(0.1)
+
+    record(1.0)
+    story.detect()
+    record(120, lambda s: not s["addon"]["active"] and _is_covered(s))
+    hand.check(_is_covered(hand.look()), "the strip is covered")
+    record(1.5)
+    story.click("workspace")
+    hand.wait("the workspace", lambda s: s["workspace"] == "Face Blur" and len(s["areas"]) == 2, 20)
+    hand.wait("the tab Face Blur", lambda s: _get_area(s, "PREVIEW")["tab"] == "Face Blur", 20)
+    record(1.5)
+    left, top, width, height = story.get_region("PREVIEW", "PREVIEW")
+    hand.move(left + 0.2 * width, top + 0.5 * height)
+    hand.press("space")
+    record(6.0)
+    hand.press("space")
+    hand.press("ctrl+alt+shift+n")
+    record(3.0)
+
+
 def _list_shown(state: State) -> list[str]:
     """The layers with a cover in any frame."""
     return sorted(name for name, face in state["masks"][0]["faces"].items() if face["spans"])
@@ -1063,6 +1095,7 @@ STORIES: dict[str, Callable[[Story], None]] = {
     "review": play_review,
     "people": play_people,
     "bake": play_bake,
+    "tour": play_tour,
 }
 
 

@@ -250,6 +250,14 @@ def test_people(desk: Desk, tmp_path: Path) -> None:
     assert len(others) == 2 and max(map(max, others)) < 0.1
 
 
+def test_tour(desk: Desk, tmp_path: Path) -> None:
+    """Not a test of anything else: it makes the pictures of docs/pictures/tour.webp, see pictures.py."""
+    chosen = os.environ.get("FACEBLUR_TOUR")
+    if not chosen:
+        pytest.skip("FACEBLUR_TOUR names no film to show")
+    desk.play("tour", StoryFilm(Path(chosen), []), tmp_path, 300)
+
+
 def test_bake(desk: Desk, tmp_path: Path) -> None:
     astronaut = film(tmp_path / "astronaut.mp4", "demo")
     given = desk.play("bake", astronaut, tmp_path, 300)
