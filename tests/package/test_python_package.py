@@ -96,7 +96,8 @@ def test_the_wheel_has_the_code_and_lists_of_weights_but_no_weights(wheel: Path)
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         assert archive.read("blender_faceblur/models/models.toml") == (ROOT / "models" / "models.toml").read_bytes()
-    code = {path.relative_to(ROOT).as_posix() for path in (ROOT / "blender_faceblur").rglob("*.py")}
+    package = ROOT / "blender_faceblur"
+    code = {path.relative_to(ROOT).as_posix() for kind in ("py", "po") for path in package.rglob(f"*.{kind}")}
     added = {
         "blender_faceblur/blender_manifest.toml",
         "blender_faceblur/models/models.toml",
