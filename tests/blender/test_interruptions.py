@@ -27,6 +27,7 @@ from blender_faceblur.blender.rendering.project import build_project
 from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.files import paths
+from blender_faceblur.worker.client import probe_providers
 
 from . import disks
 from .test_extension import analyses
@@ -167,6 +168,12 @@ def test_a_project_that_changes_during_a_detection_shows_no_face(
 
 @pytest.mark.parametrize("kind", ["bake", "render", "detect"])
 def test_a_file_that_is_closed_ends_its_job_and_all_processes(kind: str, scene: Any, tmp_path: Path) -> None:
+    if kind == "detect":
+        try:
+            probe_providers()
+        except FaceBlurError as error:
+            # This checkout has no packages for the application's Python.
+            pytest.skip(str(error))
     strip = scene.sequence_editor.strips["disk"]
     covers = scene.sequence_editor.strips["disk"].modifiers.keys()
     before = list_own_children() if sys.platform == "linux" else set()
