@@ -6,6 +6,7 @@ With a FILM, whose licence must allow it, only the animation of the window is ma
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -21,9 +22,8 @@ FOLDER = ROOT / "docs" / "pictures"
 NAMES = ("panel", "detecting", "faces", "mask", "preferences", "outlines", "dragged", "region", "review", "people")
 MOST_BYTES = 250_000
 TOUR_SIZE, TOUR_BYTES = (960, 540), 3_000_000
-TOUR_MS = 200
-"""How long each picture of the animation is shown; equal pictures are one that is shown longer, up to `LONGEST_MS`."""
-LONGEST_MS = 1600
+SHORTEST_MS, LONGEST_MS = 100, 700
+"""How long a picture of the animation is shown: as long as it was on the screen, within these bounds."""
 TOUR_RATE = 24
 """The frame rate of a new project: for a film of another one Blender opens a popup under the mouse."""
 
@@ -74,14 +74,15 @@ def copy_at_rate(film: Path, folder: Path) -> Path:
 def animate(shots: list[Path], path: Path) -> int:
     """Write the pictures as an animation; 0 if it is small enough."""
     pictures: list[Image.Image] = []
-    durations: list[int] = []
+    begins: list[float] = []
     for shot in shots:
         picture = Image.open(shot).convert("RGB").resize(TOUR_SIZE, Image.Resampling.LANCZOS)
-        if pictures and ImageChops.difference(picture, pictures[-1]).getbbox() is None:
-            durations[-1] = min(durations[-1] + TOUR_MS, LONGEST_MS)
-        else:
+        if not pictures or ImageChops.difference(picture, pictures[-1]).getbbox() is not None:
             pictures.append(picture)
-            durations.append(TOUR_MS)
+            begins.append(shot.stat().st_mtime)
+    begins.append(begins[-1] + LONGEST_MS / 1000)
+    shown = (round(1000 * (after - before)) for before, after in itertools.pairwise(begins))
+    durations = [min(max(one, SHORTEST_MS), LONGEST_MS) for one in shown]
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0, quality=55, method=4)
     return int(is_too_large(path, TOUR_BYTES))
 
