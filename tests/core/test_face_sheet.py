@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from blender_faceblur.core.review.face_sheet import Decision, Pile, decide, list_sheet_faces
+from blender_faceblur.core.review.face_sheet import FaceDecision, SheetPile, decide, list_sheet_faces
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, SourceInfo, Track, TrackDocument, TrackStatus
 
 FRAMES = 50
@@ -29,10 +29,10 @@ def document() -> TrackDocument:
 def test_the_largest_and_longest_faces_come_first_and_small_and_ignored_ones_are_piles(document: TrackDocument) -> None:
     faces = list_sheet_faces(document)
     assert [(face.track, face.pile) for face in faces] == [
-        ("Perhaps 01", Pile.IGNORED),
-        ("large", Pile.NONE),
-        ("small", Pile.SMALL),
-        ("short", Pile.NONE),
+        ("Perhaps 01", SheetPile.IGNORED),
+        ("large", SheetPile.NONE),
+        ("small", SheetPile.SMALL),
+        ("short", SheetPile.NONE),
     ]
     assert faces[1].side_px == 120 and faces[1].frames == 40
     assert [face.is_covered for face in faces] == [False, True, True, True]
@@ -40,24 +40,28 @@ def test_the_largest_and_longest_faces_come_first_and_small_and_ignored_ones_are
 
 def test_keep_visible_is_for_all_frames_and_cover_reverts_it(document: TrackDocument) -> None:
     large = document.tracks[2]
-    assert decide(document, ["large"], Decision.KEEP_VISIBLE) == ["large"]
+    assert decide(document, ["large"], FaceDecision.KEEP_VISIBLE) == ["large"]
     assert large.list_covered_spans() == [] and large.off == [(0, FRAMES)]
     assert not next(face for face in list_sheet_faces(document) if face.track == "large").is_covered
-    assert decide(document, ["large"], Decision.KEEP_VISIBLE) == []
-    assert decide(document, ["large", "short"], Decision.COVER) == ["large"]
+    assert decide(document, ["large"], FaceDecision.KEEP_VISIBLE) == []
+    assert decide(document, ["large", "short"], FaceDecision.COVER) == ["large"]
     assert large.list_covered_spans() == [(0, 40)]
 
 
 def test_not_a_face_uncovers_and_cover_brings_back(document: TrackDocument) -> None:
-    assert decide(document, ["small", "short"], Decision.NOT_A_FACE) == ["small", "short"]
+    assert decide(document, ["small", "short"], FaceDecision.NOT_A_FACE) == ["small", "short"]
     assert [track.name for track in document.tracks] == ["large"]
-    assert {f.track for f in list_sheet_faces(document) if f.pile is Pile.IGNORED} == {"small", "short", "Perhaps 01"}
-    made = decide(document, ["small", "Perhaps 01"], Decision.COVER)
+    assert {f.track for f in list_sheet_faces(document) if f.pile is SheetPile.IGNORED} == {
+        "small",
+        "short",
+        "Perhaps 01",
+    }
+    made = decide(document, ["small", "Perhaps 01"], FaceDecision.COVER)
     assert {track.name for track in document.tracks} == {"large", *made} and len(made) == 2
     assert all(track.list_covered_spans() for track in document.tracks)
 
 
 def test_what_is_not_covered_stays_so_unless_it_is_to_be_covered(document: TrackDocument) -> None:
-    for decision in (Decision.KEEP_VISIBLE, Decision.NOT_A_FACE):
+    for decision in (FaceDecision.KEEP_VISIBLE, FaceDecision.NOT_A_FACE):
         assert decide(document, ["Perhaps 01"], decision) == []
     assert document.uncovered[0].status is TrackStatus.SUPPRESSED

@@ -10,15 +10,13 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
-from ...core.cover.layers import FEATHER_SHARE
 from ...core.geometry import Array
 from ..cover import fast_playback
 from ..cover.projection import compute_outlines, get_projection
 from ..cover.strips import get_mask
 from ..masks.overlay_cache import get_cached, list_switched_off
-from .see_through import make_fans
+from .see_through import FAN_POINTS, add_soft_edge, make_fans
 
-_POINTS = 48
 _COLOR = (0.02, 0.02, 0.02, 1.0)
 
 
@@ -67,7 +65,4 @@ def compute_shapes(
     ellipses = [cover.shape_at(frame) for cover in known.covers if cover.is_opaque(frame) and cover.track not in off]
     if not ellipses:
         return []
-    wide = np.array(ellipses)
-    # Includes the soft edge of the covers.
-    wide[:, 2:4] += FEATHER_SHARE * wide[:, 2:4].min(axis=1, keepdims=True)
-    return list(projection.project(compute_outlines(wide, _POINTS)))
+    return list(projection.project(compute_outlines(add_soft_edge(np.array(ellipses)), FAN_POINTS)))

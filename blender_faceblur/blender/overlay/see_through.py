@@ -72,14 +72,18 @@ def get_bare_picture(
         path, number = _get_picture(get_footage(strip), source_frame)
     except FaceBlurError:
         return None
-    wide = ellipses.copy()
-    # Includes the soft edge of the covers.
-    wide[:, 2:4] += FEATHER_SHARE * wide[:, 2:4].min(axis=1, keepdims=True)
     left, top, right, bottom = projection.shown
-    points = np.clip(compute_outlines(wide, FAN_POINTS), (left, top), (right, bottom))
+    points = np.clip(compute_outlines(add_soft_edge(ellipses), FAN_POINTS), (left, top), (right, bottom))
     width, height = projection.size
     parts = points * (1 / width, -1 / height) + (0.0, 1.0)
     return BarePicture(path, number, projection.size, projection.project(points), parts)
+
+
+def add_soft_edge(ellipses: Array) -> Array:
+    """Ellipses (N x 5: cx, cy, rx, ry, angle) that include the soft edge of covers of these shapes."""
+    wide = ellipses.copy()
+    wide[:, 2:4] += FEATHER_SHARE * wide[:, 2:4].min(axis=1, keepdims=True)
+    return wide
 
 
 def draw_bare_pictures(pictures: list[BarePicture]) -> None:

@@ -24,7 +24,7 @@ class FaceSheetSettings:
 FACE_SHEET = FaceSheetSettings()
 
 
-class Pile(StrEnum):
+class SheetPile(StrEnum):
     """Whether a face has a picture of its own or is decided on with others."""
 
     NONE = "none"
@@ -33,7 +33,7 @@ class Pile(StrEnum):
     """It is not covered, because the program suppressed it or an editor deleted it."""
 
 
-class Decision(StrEnum):
+class FaceDecision(StrEnum):
     COVER = "cover"
     KEEP_VISIBLE = "keep_visible"
     NOT_A_FACE = "not_a_face"
@@ -44,7 +44,7 @@ class SheetFace:
     """A track in the sheet."""
 
     track: str
-    pile: Pile
+    pile: SheetPile
     is_covered: bool
     """False if its cover is off in any frame."""
     side_px: float
@@ -66,9 +66,9 @@ def list_sheet_faces(document: TrackDocument) -> list[SheetFace]:
 def _describe(track: Track, least_px: float) -> SheetFace:
     side = max(_compute_side(sample) for sample in track.samples)
     if track.status in (TrackStatus.SUPPRESSED, TrackStatus.DELETED):
-        pile = Pile.IGNORED
+        pile = SheetPile.IGNORED
     else:
-        pile = Pile.SMALL if side < least_px else Pile.NONE
+        pile = SheetPile.SMALL if side < least_px else SheetPile.NONE
     covered = track.status is TrackStatus.COVERED and not track.off
     return SheetFace(track.name, pile, covered, side, len(track.samples))
 
@@ -77,7 +77,7 @@ def _compute_side(sample: Sample) -> float:
     return 2.0 * math.sqrt(sample.ellipse.rx * sample.ellipse.ry)
 
 
-def decide(document: TrackDocument, names: Collection[str], decision: Decision) -> list[str]:
+def decide(document: TrackDocument, names: Collection[str], decision: FaceDecision) -> list[str]:
     """Apply a decision to tracks, in all frames of the source; returns the names of the tracks that it changed.
 
     A track that was not covered and now is may have another name. Tracks that are already so are left alone.
@@ -86,16 +86,16 @@ def decide(document: TrackDocument, names: Collection[str], decision: Decision) 
     changed = []
     for name in names:
         if name not in covered:
-            if decision is Decision.COVER:
+            if decision is FaceDecision.COVER:
                 changed.append(bring_back(document, name).name)
             continue
         track = get_track(document, name)
-        if decision is Decision.NOT_A_FACE:
+        if decision is FaceDecision.NOT_A_FACE:
             delete(document, name)
         else:
             off = list(track.off)
             # All frames, because a later correction may make the track longer.
-            switch(track, 0, document.source.frame_count, decision is Decision.COVER)
+            switch(track, 0, document.source.frame_count, decision is FaceDecision.COVER)
             if track.off == off:
                 continue
         changed.append(name)

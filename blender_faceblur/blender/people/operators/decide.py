@@ -8,7 +8,7 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, CollectionProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
-from ....core.review.face_sheet import Decision, Pile, decide, list_sheet_faces
+from ....core.review.face_sheet import FaceDecision, SheetPile, decide, list_sheet_faces
 from ....core.translation import count, mark, translate
 from ....core.types import FaceBlurError, TrackDocument
 from ...common.context import get_sequencer_scene, refresh_shown_sequencers
@@ -34,16 +34,16 @@ _FRAME_PX = 300
 """The height that the window needs for everything but the pictures."""
 
 DECISIONS = [
-    (Decision.COVER.value, "Cover", "Cover these faces in all frames"),
-    (Decision.KEEP_VISIBLE.value, "Keep Visible", "Show these faces in all frames"),
-    (Decision.NOT_A_FACE.value, "Not a Face", "Remove these from the list; the panel Ignored brings them back"),
+    (FaceDecision.COVER.value, "Cover", "Cover these faces in all frames"),
+    (FaceDecision.KEEP_VISIBLE.value, "Keep Visible", "Show these faces in all frames"),
+    (FaceDecision.NOT_A_FACE.value, "Not a Face", "Remove these from the list; the panel Ignored brings them back"),
 ]
 
 _DONE = mark(
     {
-        Decision.COVER: "{faces} changed: now covered",
-        Decision.KEEP_VISIBLE: "{faces} changed: now visible",
-        Decision.NOT_A_FACE: "{faces} changed: no longer covered",
+        FaceDecision.COVER: "{faces} changed: now covered",
+        FaceDecision.KEEP_VISIBLE: "{faces} changed: now visible",
+        FaceDecision.NOT_A_FACE: "{faces} changed: no longer covered",
     }
 )
 
@@ -111,7 +111,7 @@ class FACEBLUR_OT_decide_on_faces(bpy.types.Operator):
         if pages > 1:
             row = layout.row()
             row.prop(self, "page", text=translate("Page (of {pages})", pages=pages))
-        for pile, name in ((Pile.SMALL, "small"), (Pile.IGNORED, "ignored")):
+        for pile, name in ((SheetPile.SMALL, "small"), (SheetPile.IGNORED, "ignored")):
             number = sum(face.pile == pile for face in self.faces)
             if number:
                 row = layout.row(align=True)
@@ -121,7 +121,7 @@ class FACEBLUR_OT_decide_on_faces(bpy.types.Operator):
                 faces = count(number, "face")
                 words = (
                     translate("Small: {faces}", faces=faces)
-                    if pile is Pile.SMALL
+                    if pile is SheetPile.SMALL
                     else translate("Ignored: {faces}", faces=faces)
                 )
                 pick.prop(self, name, text=words, toggle=True)
@@ -138,7 +138,7 @@ class FACEBLUR_OT_decide_on_faces(bpy.types.Operator):
             for name, mask in masks.items():
                 check_freehand(mask, [face.track for face in picked if face.mask == name])
             changed = sum(
-                _decide(mask, [face.track for face in picked if face.mask == name], Decision(self.decision))
+                _decide(mask, [face.track for face in picked if face.mask == name], FaceDecision(self.decision))
                 for name, mask in masks.items()
             )
         except FaceBlurError as error:
@@ -147,16 +147,18 @@ class FACEBLUR_OT_decide_on_faces(bpy.types.Operator):
         if not bpy.app.background:
             refresh_shown_sequencers()
         redraw()
-        self.report({"INFO"}, translate(_DONE[Decision(self.decision)], faces=count(changed, "face")))
+        self.report({"INFO"}, translate(_DONE[FaceDecision(self.decision)], faces=count(changed, "face")))
         return {"FINISHED"}
 
     def _has_picture(self, face: Any) -> bool:
-        return face.pile == Pile.NONE or bool(self.open_small if face.pile == Pile.SMALL else self.open_ignored)
+        return face.pile == SheetPile.NONE or bool(
+            self.open_small if face.pile == SheetPile.SMALL else self.open_ignored
+        )
 
     def _is_picked(self, face: Any) -> bool:
         if self._has_picture(face):
             return bool(face.picked)
-        return bool(self.small if face.pile == Pile.SMALL else self.ignored)
+        return bool(self.small if face.pile == SheetPile.SMALL else self.ignored)
 
 
 def _list_masks(scene: bpy.types.Scene) -> list[bpy.types.Mask]:
@@ -165,7 +167,7 @@ def _list_masks(scene: bpy.types.Scene) -> list[bpy.types.Mask]:
     return [mask for mask in masks.values() if read_queue(mask).document is not None]
 
 
-def _decide(mask: bpy.types.Mask, names: list[str], decision: Decision) -> int:
+def _decide(mask: bpy.types.Mask, names: list[str], decision: FaceDecision) -> int:
     """Apply a decision to tracks of a mask; returns how many it changed. Raises FaceBlurError."""
     if not names:
         return 0
@@ -176,7 +178,7 @@ def _decide(mask: bpy.types.Mask, names: list[str], decision: Decision) -> int:
         return changed
 
     change_tracks(mask, change)
-    if decision is Decision.COVER:
+    if decision is FaceDecision.COVER:
         for name in {*names, *changed}:
             layer = get_layer_name(mask, name)
             if layer and mask.layers[layer].hide_render:
@@ -229,7 +231,7 @@ def _draw_face(column: bpy.types.UILayout, face: Any) -> None:
         waiting.scale_y = _PICTURE_SCALE
         waiting.label(text="", icon="USER")
     # Shapes, not only colours: a closed eye is covered, an open one visible.
-    icon = "X" if face.pile == Pile.IGNORED else ("HIDE_ON" if face.is_covered else "HIDE_OFF")
+    icon = "X" if face.pile == SheetPile.IGNORED else ("HIDE_ON" if face.is_covered else "HIDE_OFF")
     column.prop(face, "picked", text=face.person or face.track, toggle=True, icon=icon)
     size = column.row()
     size.alignment = "CENTER"
