@@ -12,6 +12,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProp
 from ..core.detection.settings import DEFAULT_MARGIN, MARGINS
 from ..core.translation import CONTEXT
 from .correction.properties import EXTENT_ITEMS
+from .cover.live_effects import apply_chosen_effect
 from .people.properties import FACEBLUR_PG_people
 from .preferences.properties import EFFECT_ITEMS, MARGIN_TEXT, PRESET_ITEMS, SAMPLES_TEXT, get_preferences
 
@@ -86,7 +87,10 @@ class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
         translation_context=CONTEXT,
         default="solid",
         get_transform=_as_preferred("effect", EFFECT_ITEMS),
-        description="What covers the faces",
+        description=(
+            "What covers the faces. Covered strips change at once: those that are selected, or all if none is selected"
+        ),
+        update=apply_chosen_effect,
     )
     samples_across: FloatProperty(
         name="Samples per Face",
@@ -95,9 +99,16 @@ class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
         max=16.0,
         get_transform=_as_preferred("samples_across"),
         description=SAMPLES_TEXT,
+        update=apply_chosen_effect,
     )
     color: FloatVectorProperty(
-        name="Color", subtype="COLOR_GAMMA", size=3, min=0.0, max=1.0, description="The colour that covers the faces"
+        name="Color",
+        subtype="COLOR_GAMMA",
+        size=3,
+        min=0.0,
+        max=1.0,
+        description="The colour that covers the faces",
+        update=apply_chosen_effect,
     )
     whole_head: BoolProperty(
         name="Whole Head",
@@ -107,8 +118,9 @@ class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
         name="Image",
         type=bpy.types.Image,
         description="The picture that covers the faces. If it is missing, the colour covers them",
+        update=apply_chosen_effect,
     )
-    inverse: BoolProperty(name="Inverse", description="Cover everything but the faces")
+    inverse: BoolProperty(name="Inverse", description="Cover everything but the faces", update=apply_chosen_effect)
     expansion: FloatProperty(
         name="Margin",
         default=DEFAULT_MARGIN,

@@ -136,11 +136,13 @@ def test_one_line_says_where_a_strip_stands(project: tuple[Any, Any, Any], film:
     mask.layers["Face 01"].hide_render = True
     assert read() == ("Covered, 1 face off", "faceblur.bake")
     mask.layers["Face 01"].hide_render = False
+    bare = scene.sequence_editor.strips.new_movie("bare", str(film), 5, 11)
+    for other in scene.sequence_editor.strips_all:
+        other.select = other == bare
     scene.faceblur.effect = "mosaic"
-    assert read() == ("Settings changed since", "")
+    assert read() == ("Settings changed since", ""), "another strip was selected"
     get_modifier(strip).enable = False
     assert read() == ("Cover off: faces show", "faceblur.repair")
-    bare = scene.sequence_editor.strips.new_movie("bare", str(film), 5, 11)
     assert describe_strip(scene, bare).words == "Not detected"
     leave_uncovered(bare, True)
     assert describe_strip(scene, bare).words == "Left uncovered"

@@ -17,7 +17,7 @@ from ...core.types import FaceBlurError, TrackDocument
 from ..common.footage import Footage, check_document, get_footage
 from ..common.marks import BAKED, get_modifier
 from ..masks.changes import write_analysis
-from ..masks.document import get_document_text
+from ..masks.document import compute_widest_px, get_document_text, load_document
 from ..masks.record import DamagedRecordError, MaskRecord, get_fingerprint, has_record, list_own_masks
 from .compositing import build_strip_group, compute_mask_unit_px
 from .effects import EFFECTS
@@ -239,8 +239,18 @@ def compute_largest_face_px(document: TrackDocument) -> float:
     The minimum keeps the effect strong on a face that an editor adds later, and on the whole picture if all of it is
     covered because the mask is gone.
     """
-    floor = LEAST_FACE_SHARE * document.source.height
-    return max([floor, *(2 * s.ellipse.rx for track in document.tracks for s in track.samples)])
+    return max(LEAST_FACE_SHARE * document.source.height, compute_widest_px(document))
+
+
+def get_picture_numbers(mask: bpy.types.Mask) -> tuple[tuple[int, int], float, float]:
+    """The size of a mask's picture, the unit of its coordinates in pixels, and `compute_largest_face_px` of its tracks.
+
+    Reads the tracks document only if an earlier version made the mask, because that takes a second for a long film.
+    Raises FaceBlurError if the document is lost.
+    """
+    record = MaskRecord.load(mask)
+    widest = record.widest_px if record.widest_px > 0 else compute_widest_px(load_document(mask))
+    return record.size, record.unit_px, max(LEAST_FACE_SHARE * record.size[1], widest)
 
 
 def _fits(mask: bpy.types.Mask, unit_px: float) -> bool:

@@ -10,7 +10,7 @@ from ...core.translation import translate
 from ...core.types import FaceBlurError
 from ..common.context import get_sequencer_scene
 from ..common.jobs import JOB, describe_step
-from ..common.marks import get_modifier
+from ..common.marks import BAKED, get_modifier
 from ..common.panels import Tab, write_lines
 from ..common.selection import get_active_footage
 from ..masks.record import MaskRecord
@@ -73,7 +73,7 @@ class FACEBLUR_PT_main(Tab, bpy.types.Panel):
         row = layout.row(align=True)
         row.operator("faceblur.apply", text="Update" if covered else "Apply", icon="FILE_REFRESH" if covered else "ADD")
         row.operator("faceblur.remove", icon="TRASH")
-        _warn_of_weakness(layout, context, settings, strip if covered else None)
+        _explain_effect(layout, context, strip)
 
 
 class FACEBLUR_PT_messages(Tab, bpy.types.Panel):
@@ -94,27 +94,28 @@ class FACEBLUR_PT_messages(Tab, bpy.types.Panel):
             write_lines(self.layout, context, note, "INFO")
 
 
-def _warn_of_weakness(
-    layout: bpy.types.UILayout,
-    context: bpy.types.Context,
-    settings: bpy.types.PropertyGroup,
-    strip: bpy.types.Strip | None,
-) -> None:
-    """Say why the effect is weak, according to measurements: that of a covered strip, else the chosen one."""
-    applied = read_effect(strip) if strip is not None else None
-    effect, samples = (
-        (applied.kind, applied.samples_across)
-        if applied is not None
-        else (settings.effect, round(settings.samples_across, 3))
-    )
+def _explain_effect(layout: bpy.types.UILayout, context: bpy.types.Context, strip: bpy.types.Strip | None) -> None:
+    """Say why the active strip's effect is weak, according to measurements, or why it cannot be changed."""
+    if strip is None:
+        return
+    if BAKED in strip:
+        write_lines(
+            layout,
+            context,
+            translate("'{name}' is baked: its covers are part of its film. Unbake it to change them.", name=strip.name),
+            "INFO",
+        )
+        return
+    applied = read_effect(strip)
+    if applied is None:
+        return
     try:
-        verdict = rate_effect(effect, samples)
+        verdict = rate_effect(applied.kind, applied.samples_across)
     except FaceBlurError:
         # The cover was made by another version of the extension.
         return
     if not verdict.is_strong:
-        words = "The cover is weak" if applied is not None else "Weak"
-        write_lines(layout, context, f"{words}. {verdict.reason}", "ERROR")
+        write_lines(layout, context, f"The cover is weak. {verdict.reason}", "ERROR")
 
 
 def _list_notes(context: bpy.types.Context) -> list[str]:

@@ -14,7 +14,7 @@ import bpy
 from ...core.translation import translate
 from ...core.types import FaceBlurError
 from ..common.context import borrow_selection, read_numbers, select_only
-from ..common.marks import MARK, get_modifier
+from ..common.marks import BAKED, MARK, get_modifier
 from ..masks.record import has_record, list_own_masks
 
 MODIFIER_NAME = "Face Blur"
@@ -26,7 +26,8 @@ Operate = Callable[..., bool]
 class CoverBatch:
     """Work on the covers of many strips of a scene: what is found once for all of them, or done once at the end.
 
-    It exists only within `cover_together`. Until that ends, nothing else may change covers.
+    Until it ends, nothing else may change covers. `idle` is the scene that operators are run with, see
+    `cover_together`; without operators, any scene will do.
     """
 
     def __init__(self, scene: bpy.types.Scene, idle: bpy.types.Scene) -> None:
@@ -45,6 +46,10 @@ class CoverBatch:
                         self._groups[modifier.node_group.session_uid] += 1
                     if owner == scene and modifier.input_mask_strip is not None:
                         self._mask_strips[modifier.input_mask_strip.name] += 1
+                stored = strip.get(BAKED)
+                if hasattr(stored, "get") and isinstance(stored.get("group"), bpy.types.NodeTree):
+                    # Unbake gives the strip this group back.
+                    self._groups[stored.get("group").session_uid] += 1
                 if owner == scene and strip.type == "SOUND":
                     place = strip.frame_start, strip.frame_final_start
                     self._sounds.setdefault(place, []).append(strip.name)

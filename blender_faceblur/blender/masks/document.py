@@ -53,6 +53,11 @@ def load_document(mask: bpy.types.Mask) -> TrackDocument:
     return copy_document(document)
 
 
+def compute_widest_px(document: TrackDocument) -> float:
+    """The width of the document's widest face, without the margin, in pixels of the source; 0 if there is none."""
+    return max((2 * s.ellipse.rx for track in document.tracks for s in track.samples), default=0.0)
+
+
 def store_document(mask: bpy.types.Mask, record: MaskRecord, document: TrackDocument) -> None:
     """Store the document in the mask's text data-block, and the record with the number of open review items."""
     text = get_document_text(mask)
@@ -61,4 +66,5 @@ def store_document(mask: bpy.types.Mask, record: MaskRecord, document: TrackDocu
         mask[MARK + "_tracks"] = text
     text.from_string(to_json(document))
     record.to_review = count_left(document, unreliable=list_unreliable_tracks(mask))
+    record.widest_px = compute_widest_px(document)
     record.save(mask)

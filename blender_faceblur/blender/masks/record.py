@@ -3,8 +3,8 @@
 
 Only this module reads, checks and writes it. A project may come from a stranger, or from another version of the
 extension, so a record is checked when it is loaded. A damaged one raises DamagedRecordError. It is not a FaceBlurError,
-so that code which handles FaceBlurError cannot ignore damage, and the guard renders the strip black. The stored form
-has not changed since version 0.1.0.
+so that code which handles FaceBlurError cannot ignore damage, and the guard renders the strip black. What version 0.1.0
+stored has not changed since; `widest_px` was added.
 
 A record is a copy: load it, change it, save it. Do not keep it, because undo and other tools change what is stored.
 """
@@ -162,6 +162,9 @@ class MaskRecord:
     """The key of the review item that the editor is looking at."""
     layers: LayerRecords = field(default_factory=LayerRecords)
     """The records of the layers that cover tracks."""
+    widest_px: float = 0.0
+    """The width of the widest face in the tracks document, without the margin, in pixels of the source; 0 if there is
+    none, or an earlier version has written the record."""
     _loaded: dict[str, Any] = field(default_factory=dict)
     """What was stored when the record was loaded."""
 
@@ -181,6 +184,7 @@ class MaskRecord:
             own=_read_texts(group, "layers"),
             order=_read_texts(group, "order"),
             to_review=_read_whole(group, "doubts", 0),
+            widest_px=_read_number(group, "widest_px", 0.0),
             serial=_read_text(group, "serial", ""),
             reviewing=_read_text(group, "looked_at", ""),
             layers=LayerRecords(mask),
@@ -287,6 +291,7 @@ class MaskRecord:
             "notes": list(self.notes),
             "analysed": _to_edges(self.analysed),
             "doubts": self.to_review,
+            "widest_px": self.widest_px,
             "serial": self.serial,
             "looked_at": self.reviewing,
         }
