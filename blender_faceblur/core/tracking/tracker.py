@@ -51,7 +51,7 @@ class TrackingSettings:
     """Share of a low-confidence detection inside a larger face of the same frame, above which it starts no tracklet
     because it is part of that face. Raising it starts more tracklets on noses and ears. Origin not recorded."""
     drifted_sizes: float = 0.25
-    """Greatest distance, in sizes of the face, that optical flow may carry a face between two detection passes before
+    """Greatest distance, in sizes of the face, that optical flow may carry a face between two searches for it before
     the detectors run again. Raising it saves detection passes and lets covers drift. Origin: introduced with detection
     in every third frame, which lost no annotated face, clear or hard; how it was chosen is not recorded."""
     drift_memory_share: float = 0.5
@@ -128,7 +128,8 @@ class _Tracklet:
     first_frame: int
     last_found: int
     confidence: float
-    found_at: tuple[float, float]
+    sought_at: tuple[float, float]
+    """Its middle when detectors last searched for it, whether they found it or not."""
     drift: Array = field(default_factory=lambda: np.zeros(2))
     detection_count: int = 1
     strong_count: int = 0
@@ -223,9 +224,10 @@ class Tracker:
         record = FrameRecord(source_frame, cut, mixed)
         self._ring.append((picture, record))
         flowed: dict[int, Array | None] | None = None
+        searched = self._tracklets
         if detections is None:
             flowed = self._apply_flow(self._tracklets)
-            sought = [
+            searched = [
                 c
                 for c in self._tracklets
                 if c.carried
@@ -234,8 +236,8 @@ class Tracker:
                     or self._may_come_in(c, source_frame)
                 )
             ]
-            places = [c.predict() if (box := flowed[c.number]) is None else box for c in sought]
-            for seen in more_passes(places) if more_passes is not None and sought else ():
+            places = [c.predict() if (box := flowed[c.number]) is None else box for c in searched]
+            for seen in more_passes(places) if more_passes is not None and searched else ():
                 detections = seen
                 if self._are_among(detections, places):
                     break
@@ -254,6 +256,10 @@ class Tracker:
             for tracklet in lost:
                 if tracklet.last_found != source_frame:
                     self._carry_on(tracklet, carried[tracklet.number], record, found_here)
+            for tracklet in searched:
+                # To search for it again in each frame finds hardly more than the next regular pass, and takes as long
+                # as all other detection.
+                tracklet.sought_at = compute_centre(tracklet.box)
         for i in free:
             self._begin_tracklet(record, detections[i])
         self._tracklets = [c for c in self._tracklets if self._lives(c, source_frame)]
@@ -285,7 +291,7 @@ class Tracker:
         """Whether flow lost a face, or carried it so far that it must be detected again."""
         if flowed is None:
             return True
-        way = np.subtract(compute_centre(flowed), tracklet.found_at)
+        way = np.subtract(compute_centre(flowed), tracklet.sought_at)
         return bool(np.hypot(*way) > TRACKING.drifted_sizes * compute_size(flowed))
 
     def _may_come_in(self, tracklet: _Tracklet, source_frame: int) -> bool:
@@ -355,7 +361,7 @@ class Tracker:
         else:
             tracklet.drift = np.zeros(2)
         tracklet.box = detection.box
-        tracklet.found_at = compute_centre(detection.box)
+        tracklet.sought_at = compute_centre(detection.box)
         tracklet.last_found = record.source_frame
         tracklet.detection_count += 1
         tracklet.strong_count += self._is_strong(detection)
