@@ -26,8 +26,8 @@ from ..painting.still import paint_picture
 from ..sources import FrameSource, MovieSource, compute_fingerprint, open_source
 from ..sources.image import parse_orientation
 from .opening import open_requested
+from .pieces import PaintingPace, paint_pieces
 from .protocol import PaintDone, PaintRequest, Started, Warned
-from .reporting import PaintingPace, paint_pieces
 
 
 def bake(request: PaintRequest, send: Callable[[Any], None]) -> None:

@@ -12,19 +12,21 @@ from typing import Any
 
 from ..core.document.tracks_file import read_document
 from ..core.types import FaceBlurError
-from ..painting.covers import CoverTimeline
-from ..painting.film import FilmPainter, FilmSettings
-from ..painting.stickers import read_sticker
-from ..painting.still import paint_still
 from ..sources import ImageSource, MovieSource
-from .baking import bake
 from .opening import open_requested
 from .protocol import PaintDone, PaintRequest, Started, Warned
-from .reporting import paint_pieces
 
 
 def paint(request: PaintRequest, send: Callable[[Any], None]) -> None:
     """Paint the covers and send the result. Raises FaceBlurError if the source cannot be painted."""
+    # Imported here because the processes of an analysis, which do not paint, start sooner without them.
+    from ..painting.covers import CoverTimeline
+    from ..painting.film import FilmPainter, FilmSettings
+    from ..painting.stickers import read_sticker
+    from ..painting.still import paint_still
+    from .baking import bake
+    from .pieces import paint_pieces
+
     if request.outlines:
         bake(request, send)
         return
