@@ -140,7 +140,7 @@ def test_one_line_says_where_a_strip_stands(project: tuple[Any, Any, Any], film:
     for other in scene.sequence_editor.strips_all:
         other.select = other == bare
     scene.faceblur.effect = "mosaic"
-    assert read() == ("Settings changed since", ""), "another strip was selected"
+    assert read() == ("Settings changed since", "faceblur.apply"), "another strip was selected"
     get_modifier(strip).enable = False
     assert read() == ("Cover off: faces show", "faceblur.repair")
     assert describe_strip(scene, bare).words == "Not detected"

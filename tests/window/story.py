@@ -20,25 +20,20 @@ from .hand import Box, Hand, Missed, Screenshot, State, compute_difference, comp
 
 PLACES = {
     "tab": (-13, 188),
-    "workspace": (297, 15),
-    "decide": (268, 435),
-    "preset": (245, 47),
-    "detect": (186, 99),
-    "effect": (245, 129),
-    "update": (105, 177),
-    "switch": (36, 307),
-    "go": (252, 307),
-    "heading": (60, 274),
-    "recognise": (180, 383),
-    "mode": (180, 409),
-    "person": (200, 440),
-    "from this frame": (330, 455),
-    "apply people": (187, 637),
-    "this is": (97, 745),
-    "face": (38, 659),
-    "not this person": (256, 745),
-    "pictures": (296, 671),
-    "verify": (180, 435),
+    "detect": (101, 79),
+    "preset": (244, 79),
+    "effect": (87, 106),
+    "heading": (60, 138),
+    "switch": (36, 184),
+    "go": (258, 184),
+    "decide": (270, 383),
+    "mode": (179, 247),
+    "person": (200, 289),
+    "from this frame": (330, 293),
+    "face": (43, 527),
+    "pictures": (297, 483),
+    "this is": (98, 645),
+    "not this person": (255, 645),
 }
 """Positions in the tab from the sidebar's top left (negative: from its right) at Blender's default scale."""
 SHEET = {"keep visible": (-340, 9), "first": (-629, 119), "second": (-329, 119), "apply": (-120, 171)}
@@ -47,13 +42,16 @@ RENDER_MENU, RENDER_ANIMATION = (125, 14), (175, 59)
 EDIT_MENU, PREFERENCES, ADDONS = (79, 14), (132, 283), (40, 255)
 EDITOR_MENU, IMAGE_EDITOR, EDITOR_MODE, MASK_MENU = (27, 41), (77, 120), (83, 41), (549, 41)
 PYTHON_CONSOLE = (496, 120)
-STRIP_MENU = (413, 447)
+STRIP_MENU = (413, 14)
+"""From the top left of the timeline's header."""
 MASK_TAB, ADD_LAYER = (665, 126), (630, 128)
 """Positions in the window of 1600 x 900 pixels; those of the Image editor after it was widened to 680 pixels."""
-ROW = 21
-"""Height of a row in the list of faces."""
-ROWS = {"heading": 26, "person": 42}
-"""Height of a row in other lists."""
+ROW = 42
+"""Height of a row in the lists of faces and people."""
+HEADING = 26
+"""Height of the heading of a closed panel."""
+FACES, PEOPLE = 0, 2
+"""The panels' places among the headings when all are closed."""
 
 SAME, OTHER = 4.0, 9.0
 """Mean differences of two pictures of a face: below the first it is unchanged; above the second it is covered."""
@@ -180,7 +178,7 @@ class Story:
         state = self.hand.look()
         left, top, width, _ = _get_area(state, "SEQUENCER")["regions"]["UI"]
         x, y = PLACES[name]
-        return left + (x if x >= 0 else width + x), top + y + ROWS.get(name, ROW) * row
+        return left + (x if x >= 0 else width + x), top + y + (HEADING if name == "heading" else ROW) * row
 
     def click(self, name: str, row: int = 0) -> None:
         self.hand.click(*self.compute_place(name, row))
@@ -324,7 +322,8 @@ class Story:
 
     def choose_from_menu(self, label: str) -> None:
         """Choose an entry of the timeline's menu Strip, or of the menus in it, by searching for its label."""
-        self.hand.click(*STRIP_MENU)
+        left, top, _, _ = self.get_region("SEQUENCER", "HEADER")
+        self.hand.click(left + STRIP_MENU[0], top + STRIP_MENU[1])
         time.sleep(1.0)
         self.hand.press("space")
         time.sleep(1.0)
@@ -348,7 +347,8 @@ class Story:
         self.hand.press("s")
         self.hand.wait("the effect is Solid", lambda s: s["addon"]["effect"] == "solid", 5)
         time.sleep(0.6)
-        self.click("update")
+        self.point_at_timeline()
+        self.hand.press("ctrl+alt+shift+a")
 
     def wait_for_no_workers(self, seconds: float = 10.0) -> None:
         until = time.monotonic() + seconds
@@ -357,7 +357,9 @@ class Story:
             time.sleep(0.2)
 
     def detect(self) -> None:
-        self.click("detect")
+        """Detect faces by the shortcut."""
+        self.point_at_timeline()
+        self.hand.press("ctrl+alt+shift+d")
         self.hand.wait("a detection runs", lambda s: s["addon"]["active"], 10)
 
 
@@ -375,7 +377,8 @@ def play_first_film(story: Story) -> None:
     hand.photograph("panel")
 
     before = hand.look()
-    story.detect()
+    story.click("detect")
+    hand.wait("a detection runs", lambda s: s["addon"]["active"], 10)
     # At once: on a fast machine the detection takes three seconds.
     there = story.go_to_frame(55)
     hand.check(there["addon"]["active"], "the detection still runs after the playhead was moved")
@@ -501,7 +504,8 @@ def play_what_goes_wrong(story: Story) -> None:
     broken.write_bytes(content)
     story.begin(broken)
     broken.write_bytes(content[: len(content) // 3])
-    story.click("detect")
+    story.point_at_timeline()
+    hand.press("ctrl+alt+shift+d")
     state = hand.wait("a problem", lambda s: s["addon"]["problems"], 30)
     hand.check(
         broken.name in state["addon"]["problems"][0], f"the problem names the film: {state['addon']['problems']}"
@@ -665,7 +669,7 @@ def play_workspace(story: Story) -> None:
     hand = story.hand
     story.begin()
     strips = [strip["name"] for strip in hand.look()["strips"]]
-    story.click("workspace")
+    story.choose_from_menu("Open Workspace")
     state = hand.wait("the workspace", lambda s: s["workspace"] == "Face Blur" and len(s["areas"]) == 2, 20)
     hand.wait("the tab Face Blur", lambda s: _get_area(s, "PREVIEW")["tab"] == "Face Blur", 20)
     time.sleep(1.0)
@@ -701,7 +705,7 @@ def play_tour(story: Story) -> None:
     record(120, lambda s: not s["addon"]["active"] and _is_covered(s))
     hand.check(_is_covered(hand.look()), "the strip is covered")
     record(1.5)
-    story.click("workspace")
+    story.choose_from_menu("Open Workspace")
     hand.wait("the workspace", lambda s: s["workspace"] == "Face Blur" and len(s["areas"]) == 2, 20)
     hand.wait("the tab Face Blur", lambda s: _get_area(s, "PREVIEW")["tab"] == "Face Blur", 20)
     record(1.5)
@@ -946,11 +950,10 @@ def play_people(story: Story) -> None:
     story.detect()
     hand.wait("the strip is covered", lambda s: not s["addon"]["active"] and _is_covered(s), 120)
     story.widen_timeline()
-    # Faces, Correct and Review are closed, People is opened.
-    for row in range(4):
-        story.click("heading", row)
+    for panel in (FACES, PEOPLE):
+        story.click("heading", panel)
         time.sleep(0.5)
-    story.click("recognise")
+    story.choose_from_menu("Recognise Faces")
     hand.wait(
         "the panel suggests three people",
         lambda s: (
@@ -982,12 +985,9 @@ def play_people(story: Story) -> None:
     time.sleep(0.5)
     hand.photograph("wrong-group")
     story.activate_person(0)
-    # The list is one row shorter.
-    x, y = story.compute_place("face", 1)
-    hand.click(x, y - ROW)
+    story.click("face", 1)
     time.sleep(0.4)
-    x, y = story.compute_place("not this person")
-    hand.click(x, y - ROW)
+    story.click("not this person")
     right = [
         ["Person 01", ["Face 01", "editor"]],
         ["Person 02", ["Face 02", "machine"]],
@@ -1000,17 +1000,16 @@ def play_people(story: Story) -> None:
     hand.press("ctrl+shift+z")
     hand.wait("redo separates the faces", lambda s: _list_people(s) == right, 10)
 
+    story.click("pictures")
+    hand.wait("a contact sheet", lambda s: s["people"]["sheet"], 5)
     story.click("mode")
     time.sleep(0.6)
     hand.press("k")
     hand.wait("the mode", lambda s: s["people"]["mode"] == "KEEP", 5)
-    time.sleep(0.6)
-    story.click("pictures")
-    hand.wait("a contact sheet", lambda s: s["people"]["sheet"], 5)
     story.point_at_timeline()
     time.sleep(2.5)
     hand.photograph("people")
-    story.click("apply people")
+    story.choose_from_menu("Apply People")
     hand.wait("the first face is visible", lambda s: list(s["masks"][0]["faces"]) == ["Face 02", "Face 03"], 10)
     story.widen_timeline()
     story.check_people(bare, places, [True, False, False])
@@ -1029,12 +1028,7 @@ def play_people(story: Story) -> None:
     story.check_people(bare, places, [True, False, False])
     hand.photograph("one-clear")
     story.render()
-    story.widen_timeline()
-    # People and Before Rendering are closed, After Rendering is opened.
-    for row in range(3, 6):
-        story.click("heading", row)
-        time.sleep(0.5)
-    story.click("verify")
+    story.choose_from_menu("Verify Render")
     state = hand.wait("the render is verified", lambda s: s["addon"]["leaks"] is not None, 60)
     hand.check(
         state["addon"]["leaks"] == 0 and not state["addon"]["problems"], f"the verification passes: {state['addon']}"

@@ -13,8 +13,8 @@ from ..common.panels import Tab
 class FACEBLUR_PT_bake(Tab, bpy.types.Panel):
     bl_label = "Bake"
     guide = "editing#bake-covers"
-    bl_parent_id = "FACEBLUR_PT_main"
-    bl_order = 7
+    bl_parent_id = "FACEBLUR_PT_guard"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  (Blender's way)
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

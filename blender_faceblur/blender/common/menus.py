@@ -12,7 +12,7 @@ class FACEBLUR_MT_strip(bpy.types.Menu):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         layout.operator("faceblur.detect", icon="VIEWZOOM")
-        layout.operator("faceblur.apply", text="Apply Face Blur Settings")
+        layout.operator("faceblur.apply", text="Update Face Blur")
         layout.operator("faceblur.remove", text="Remove Face Blur")
         layout.separator()
         layout.menu("FACEBLUR_MT_correct")
@@ -29,9 +29,12 @@ class FACEBLUR_MT_strip(bpy.types.Menu):
         layout.operator("faceblur.report")
         layout.separator()
         layout.operator("faceblur.decide_on_faces")
+        layout.operator("faceblur.recognise_faces")
+        layout.operator("faceblur.apply_people")
         layout.operator("faceblur.go_to_face")
         layout.operator_menu_enum("faceblur.switch_faces", "action")
         layout.separator()
+        layout.operator("faceblur.open_workspace")
         layout.operator("faceblur.guide", icon="HELP")
 
 

@@ -11,6 +11,9 @@ import bpy
 
 from ...core.translation import CONTEXT, translate
 
+_TALL = 2.0
+"""Height of a row in a list with pictures, and width and height of a picture in it, in Blender's rows."""
+
 
 class Tab:
     """Puts a panel into the tab."""
@@ -34,6 +37,27 @@ def write_lines(layout: bpy.types.UILayout, context: bpy.types.Context, text: st
     column = layout.column(align=True)
     for number, line in enumerate(_wrap(translate(text), max(int(width / 7.5) - 4, 16))):
         column.label(text=line, icon=icon if number == 0 else ("BLANK1" if icon != "NONE" else "NONE"))
+
+
+def draw_tall_list(layout: bpy.types.UILayout, kind: str, data: Any, items: str, active: str, rows: int) -> None:
+    """Draw a list of the class `kind` whose rows are high enough for pictures. `data` has the items and the active one.
+
+    A higher row inside a list of usual height could be clicked in its upper part only.
+    """
+    column = layout.column()
+    column.scale_y = _TALL
+    column.template_list(kind, "", data, items, data, active, rows=rows)
+
+
+def draw_picture(row: bpy.types.UILayout, icon: int, otherwise: str) -> None:
+    """Put a picture, or the icon `otherwise` if its number is 0, into a row of a tall list."""
+    if not icon:
+        row.label(text="", icon=otherwise)
+        return
+    square = row.column()
+    # The whole list is scaled, and the picture has the height of its rows by itself.
+    square.scale_y = 1 / _TALL
+    square.template_icon(icon_value=icon, scale=_TALL)
 
 
 def _wrap(text: str, width: int) -> Iterable[str]:

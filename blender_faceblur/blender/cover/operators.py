@@ -22,7 +22,7 @@ class FACEBLUR_OT_apply(bpy.types.Operator):
     """Cover the selected strips with these settings and repair their covers. Their faces must have been detected"""
 
     bl_idname = "faceblur.apply"
-    bl_label = "Apply"
+    bl_label = "Update"
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod

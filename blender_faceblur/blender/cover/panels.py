@@ -10,7 +10,7 @@ from ...core.translation import translate
 from ...core.types import FaceBlurError
 from ..common.context import get_sequencer_scene
 from ..common.jobs import JOB, describe_step
-from ..common.marks import BAKED, get_modifier
+from ..common.marks import BAKED
 from ..common.panels import Tab, write_lines
 from ..common.selection import get_active_footage
 from ..masks.record import MaskRecord
@@ -35,16 +35,8 @@ class FACEBLUR_PT_main(Tab, bpy.types.Panel):
             layout.operator("faceblur.open_workspace", icon="WORKSPACE")
             return
         settings = scene.faceblur
-        column = layout.column()
-        column.use_property_split = True
-        column.use_property_decorate = False
-        column.enabled = not JOB.active
-        column.prop(settings, "preset")
-        row = column.row(align=True)
-        row.prop(settings, "expansion")
-        row.prop(settings, "whole_head", text="", icon="USER")
-        row = layout.row()
-        row.scale_y = 1.4
+        row = layout.row(align=True)
+        row.scale_y = 1.2
         if JOB.active:
             # It takes the button's place, so that a double click on the button does nothing.
             step = JOB.step
@@ -56,23 +48,20 @@ class FACEBLUR_PT_main(Tab, bpy.types.Panel):
             layout.operator("faceblur.cancel", icon="X")
             return
         row.operator("faceblur.detect", icon="VIEWZOOM")
+        row.prop(settings, "preset", text="")
+        row.operator("faceblur.remove", text="", icon="TRASH")
         column = layout.column()
-        column.use_property_split = True
-        column.use_property_decorate = False
         row = column.row(align=True)
-        row.prop(settings, "effect")
+        row.prop(settings, "effect", text="")
+        if settings.effect in ("solid", "image"):
+            row.prop(settings, "color", text="")
+        elif settings.effect != "erase":
+            row.prop(settings, "samples_across", text="")
         row.prop(settings, "inverse", text="", icon="ARROW_LEFTRIGHT")
+        row.operator("faceblur.apply", text="", icon="FILE_REFRESH")
         if settings.effect == "image":
             column.template_ID(settings, "image", open="image.open")
-        if settings.effect in ("solid", "image"):
-            column.prop(settings, "color")
-        elif settings.effect != "erase":
-            column.prop(settings, "samples_across")
         strip = get_active_footage(context)
-        covered = strip is not None and get_modifier(strip) is not None
-        row = layout.row(align=True)
-        row.operator("faceblur.apply", text="Update" if covered else "Apply", icon="FILE_REFRESH" if covered else "ADD")
-        row.operator("faceblur.remove", icon="TRASH")
         _explain_effect(layout, context, strip)
 
 

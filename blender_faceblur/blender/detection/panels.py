@@ -17,7 +17,7 @@ from ..common.panels import Tab, write_lines
 
 
 class FACEBLUR_PT_classes(Tab, bpy.types.Panel):
-    bl_label = "What to Detect"
+    bl_label = "Detection Settings"
     bl_parent_id = "FACEBLUR_PT_main"
     bl_order = 8
     bl_options: ClassVar = {"DEFAULT_CLOSED"}
@@ -29,14 +29,20 @@ class FACEBLUR_PT_classes(Tab, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
+        settings = get_sequencer_scene(context).faceblur
         column = layout.column()
         column.enabled = not JOB.active
+        row = column.row(align=True)
+        row.prop(settings, "expansion")
+        row.prop(settings, "whole_head", text="", icon="USER")
         # Faces are always detected: a strip that was not analysed for faces must not appear to be covered.
         faces = column.row()
         faces.enabled = False
         faces.label(text="Faces", text_ctxt=CONTEXT, icon="CHECKBOX_HLT")
         for one in OBJECT_CLASSES:
             _draw_class(layout, context, one)
+        if JOB.provider:
+            layout.label(text=translate("Detectors ran on: {provider}", provider=JOB.provider))
 
 
 def _draw_class(layout: bpy.types.UILayout, context: bpy.types.Context, one: ObjectClass) -> None:

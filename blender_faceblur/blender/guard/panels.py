@@ -19,6 +19,7 @@ class FACEBLUR_PT_guard(Tab, bpy.types.Panel):
     guide = "editing#before-and-after-rendering"
     bl_parent_id = "FACEBLUR_PT_main"
     bl_order = 6
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  (Blender's way)
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

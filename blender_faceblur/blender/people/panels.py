@@ -10,7 +10,7 @@ import bpy
 from ...core.translation import count, translate
 from ..common.context import get_sequencer_scene
 from ..common.jobs import JOB
-from ..common.panels import Tab, write_lines
+from ..common.panels import Tab, draw_picture, draw_tall_list, write_lines
 from ..common.selection import get_active_footage
 from ..cover.strips import get_mask
 from ..masks.faces import read_face
@@ -22,9 +22,6 @@ from .embedding import explain_missing_weights
 from .memory import MEMORY, has_embeddings
 from .operators.assign import list_picked
 from .person_list import EDITOR, KEEP, NO_PERSON, ONLY, TICKED, get_listed
-
-_PICTURE_SCALE = 2.0
-"""Height of the pictures in the list of people, in rows."""
 
 _COLOR_WIDTH = 0.6
 """The width of a person's colour, in rows."""
@@ -54,8 +51,8 @@ class FACEBLUR_UL_people(bpy.types.UIList):
         row = layout.row(align=True)
         tick = row.row(align=True)
         tick.active = data.mode in (ONLY, KEEP)
-        tick.prop(item, "chosen", text="")
-        _put_picture(row, shown[0] if shown else None, "USER", _PICTURE_SCALE)
+        tick.prop(item, "chosen", text="", icon=_get_checkbox(item.chosen), emboss=False)
+        _put_picture(row, shown[0] if shown else None, "USER")
         color = row.row(align=True)
         color.ui_units_x = _COLOR_WIDTH
         color.prop(item, "color", text="")
@@ -86,7 +83,7 @@ class FACEBLUR_UL_person_faces(bpy.types.UIList):
     ) -> None:
         shown = list_shown_faces(get_sequencer_scene(context))[index]
         row = layout.row(align=True)
-        row.prop(item, "picked", text="")
+        row.prop(item, "picked", text="", icon=_get_checkbox(item.picked), emboss=False)
         _put_picture(row, shown, "QUESTION")
         several = any(face.fingerprint != item.fingerprint for face in data.faces)
         of = f", {shown.mask.removesuffix(' faces')}" if several else ""
@@ -133,7 +130,7 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
             column.label(text="Strangers Kept Visible by Mistake:")
             column.prop(people, "stranger_rate", text="")
         row = layout.row()
-        row.template_list("FACEBLUR_UL_people", "", people, "persons", people, "active_person", rows=3)
+        draw_tall_list(row, "FACEBLUR_UL_people", people, "persons", "active_person", rows=3)
         side = row.column(align=True)
         side.operator("faceblur.add_people", text="", icon="FILE_IMAGE")
         side.operator_menu_enum("faceblur.add_person_here", "person", text="", icon="EYEDROPPER")
@@ -175,7 +172,7 @@ class FACEBLUR_PT_people(Tab, bpy.types.Panel):
         row.operator("faceblur.pick_faces", text="", icon="CHECKBOX_HLT")
         if people.show_sheet:
             _draw_sheet(box, context, scene, uid)
-        box.template_list("FACEBLUR_UL_person_faces", "", people, "faces", people, "active_face", rows=3)
+        draw_tall_list(box, "FACEBLUR_UL_person_faces", people, "faces", "active_face", rows=2)
         row = box.row(align=True)
         row.operator_menu_enum(
             "faceblur.this_is",
@@ -228,15 +225,14 @@ def _draw_sheet(layout: bpy.types.UILayout, context: bpy.types.Context, scene: b
         go.number, go.source_frame = pictured.face, pictured.frame
 
 
-def _put_picture(row: bpy.types.UILayout, shown: ListedFace | None, otherwise: str, scale: float = 1.0) -> None:
+def _get_checkbox(on: bool) -> str:
+    """The icon of a checkbox; Blender's own would fill a tall row."""
+    return "CHECKBOX_HLT" if on else "CHECKBOX_DEHLT"
+
+
+def _put_picture(row: bpy.types.UILayout, shown: ListedFace | None, otherwise: str) -> None:
     mask = bpy.data.masks.get(shown.mask) if shown is not None and shown.mask else None
-    picture = get_icon(mask, shown.track) if mask is not None and shown is not None else 0
-    if picture and scale > 1:
-        row.template_icon(icon_value=picture, scale=scale)
-    elif picture:
-        row.label(text="", icon_value=picture)
-    else:
-        row.label(text="", icon=otherwise)
+    draw_picture(row, get_icon(mask, shown.track) if mask is not None and shown is not None else 0, otherwise)
 
 
 class FACEBLUR_MT_people(bpy.types.Menu):

@@ -29,6 +29,7 @@ class FACEBLUR_PT_review(Tab, bpy.types.Panel):
     guide = "editing#review"
     bl_parent_id = "FACEBLUR_PT_main"
     bl_order = 3
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  (Blender's way)
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

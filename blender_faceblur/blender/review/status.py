@@ -46,7 +46,7 @@ def describe_strip(scene: bpy.types.Scene, strip: bpy.types.Strip | None) -> Str
     if mask is None:
         return StripState("Mask lost: all covered", "ERROR", "faceblur.repair", "Repair")
     if read_effect(strip) != read_effect_settings(scene):
-        return StripState("Settings changed since", "ERROR")
+        return StripState("Settings changed since", "ERROR", "faceblur.apply", "Update")
     left = count_left(scene)
     if left:
         return StripState(
@@ -63,13 +63,14 @@ def draw_status(panel: bpy.types.Panel, context: bpy.types.Context) -> None:
         return
     state = describe_strip(scene, get_active_footage(context))
     row = panel.layout.row()
+    row.scale_y = 1.2
     row.label(text=state.words, icon=state.icon)
     if state.operator:
         row.operator(state.operator, text=state.label)
 
 
 def add_status() -> None:
-    bpy.types.FACEBLUR_PT_main.append(draw_status)
+    bpy.types.FACEBLUR_PT_main.prepend(draw_status)
 
 
 def remove_status() -> None:

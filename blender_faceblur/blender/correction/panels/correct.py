@@ -10,10 +10,13 @@ from ....core.translation import translate
 from ....core.types import TrackKind, TrackStatus
 from ....reporting.wording import describe_status
 from ...common.context import get_sequencer_scene
+from ...common.footage import compute_source_frame, describe_frames
 from ...common.panels import Tab, write_lines
 from ...common.selection import get_active_footage
 from ...cover.strips import get_mask
+from ...masks.faces import describe_origin, is_face, read_face
 from ...masks.overlay_cache import get_cached
+from ...masks.record import MaskRecord
 from ...overlay import see_through
 
 _MOST_IGNORED = 30
@@ -22,15 +25,19 @@ _MOST_IGNORED = 30
 class FACEBLUR_PT_correct(Tab, bpy.types.Panel):
     bl_label = "Correct"
     guide = "editing#correct"
-    bl_parent_id = "FACEBLUR_PT_main"
-    bl_order = 2
+    bl_parent_id = "FACEBLUR_PT_faces"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  (Blender's way)
+    bl_order = 1
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         return get_mask(get_active_footage(context)) is not None
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, settings = self.layout, get_sequencer_scene(context).faceblur
+        layout, scene = self.layout, get_sequencer_scene(context)
+        settings, strip = scene.faceblur, get_active_footage(context)
+        mask = get_mask(strip)
+        _draw_active(layout, context, strip, mask)
         column = layout.column(align=True)
         row = column.row(align=True)
         row.operator("faceblur.follow_step", text="", icon="TRIA_LEFT").direction = "BACKWARD"
@@ -59,15 +66,41 @@ class FACEBLUR_PT_correct(Tab, bpy.types.Panel):
         row = layout.row(align=True)
         row.prop(settings, "show_handles", toggle=True, icon="GIZMO")
         row.operator("faceblur.see_behind", text="See Through", depress=see_through.SEE_THROUGH.on, icon="HIDE_OFF")
+        layout.operator("faceblur.edit_masks", icon="MOD_MASK")
+        frame = compute_source_frame(strip, scene.frame_current, mask.frame_end - mask.frame_start)
+        if frame is not None and mask.frame_start + frame != scene.frame_current:
+            layout.label(text=translate("Frame in the Mask editor: {frame}", frame=mask.frame_start + frame))
+
+
+def _draw_active(
+    layout: bpy.types.UILayout, context: bpy.types.Context, strip: bpy.types.Strip, mask: bpy.types.Mask
+) -> None:
+    """Name, lock, time and origin of the active face."""
+    active, record = mask.layers.active, MaskRecord.load(mask)
+    if active is None or not is_face(record, active.name):
+        return
+    face = read_face(record, active.name)
+    box = layout.box().column(align=True)
+    row = box.row(align=True)
+    row.label(text=active.name)
+    overview = get_cached(mask).overview
+    track_overview = overview.tracks.get(face.track) if overview is not None else None
+    if track_overview is not None:
+        row.operator("faceblur.lock_face", text="", icon="LOCKED" if track_overview.locked else "UNLOCKED")
+    if face.spans:
+        parts = translate(" in {spans} parts", spans=len(face.spans)) if len(face.spans) > 1 else ""
+        length = max(mask.frame_end - mask.frame_start, 1)
+        box.label(text=describe_frames(strip, face.spans[0][0], face.spans[-1][1], length) + parts)
+    write_lines(box, context, describe_origin(face))
 
 
 class FACEBLUR_PT_left_out(Tab, bpy.types.Panel):
     """The tracks that are not covered because the program suppressed them or an editor deleted them."""
 
     bl_label = "Ignored"
-    bl_parent_id = "FACEBLUR_PT_main"
+    bl_parent_id = "FACEBLUR_PT_faces"
     bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012  (Blender's way)
-    bl_order = 4
+    bl_order = 2
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The buttons that open a mask and go back: in the sequencer's tab and menu, and in the Image editor's header."""
+"""The buttons that lead back from a mask and make footage, and the entries for both in menu and header."""
 
 from __future__ import annotations
 
@@ -21,15 +21,22 @@ class FACEBLUR_PT_masks(bpy.types.Panel):
     bl_parent_id = "FACEBLUR_PT_main"
     bl_options: ClassVar = {"HIDE_HEADER"}
 
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return get_helper() is not None or _is_without_footage(context)
+
     def draw(self, context: bpy.types.Context) -> None:
         if get_helper() is not None:
             self.layout.operator("faceblur.back_from_masks", icon="LOOP_BACK")
-            return
-        self.layout.operator("faceblur.edit_masks", icon="MOD_MASK")
-        scene = get_sequencer_scene(context)
-        active = scene.sequence_editor.active_strip if scene is not None else None
-        if active is not None and active.type not in (*KINDS, "SOUND", "MASK"):
+        else:
             self.layout.operator("faceblur.render_to_footage", icon="RENDER_ANIMATION")
+
+
+def _is_without_footage(context: bpy.types.Context) -> bool:
+    """Whether the active strip shows a picture that comes from no file."""
+    scene = get_sequencer_scene(context)
+    active = scene.sequence_editor.active_strip if scene is not None else None
+    return active is not None and active.type not in (*KINDS, "SOUND", "MASK")
 
 
 def add_buttons() -> None:

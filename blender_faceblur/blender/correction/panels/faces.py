@@ -10,16 +10,14 @@ import bpy
 from ....core.translation import count, translate
 from ....reporting.progress import describe_time
 from ...common.context import get_sequencer_scene
-from ...common.footage import compute_source_frame, describe_frames, get_frame_rate
-from ...common.jobs import JOB
+from ...common.footage import get_frame_rate
 from ...common.marks import BAKED, get_modifier
-from ...common.panels import Tab, write_lines
+from ...common.panels import Tab, draw_picture, draw_tall_list, write_lines
 from ...common.selection import get_active_footage
-from ...cover.covering import has_foreign_mask, read_effect
-from ...cover.properties import read_effect_settings
+from ...cover.covering import has_foreign_mask
 from ...cover.strips import get_mask, has_several_speeds
 from ...guard.checks import has_unanalysed
-from ...masks.faces import describe_origin, is_face, list_faces, read_face
+from ...masks.faces import is_face, list_faces, read_face
 from ...masks.overlay_cache import get_cached
 from ...masks.record import MaskRecord
 from ...thumbnails.store import get_icon
@@ -42,9 +40,7 @@ class FACEBLUR_UL_faces(bpy.types.UIList):
         row = layout.row(align=True)
         # If the property is true, Blender shows the preceding icon, which is the empty box.
         row.prop(item, "hide_render", text="", icon="CHECKBOX_HLT", emboss=False)
-        picture = get_icon(data, face.track) if face.track else 0
-        if picture:
-            row.label(text="", icon_value=picture)
+        draw_picture(row, get_icon(data, face.track) if face.track else 0, "USER")
         row.prop(item, "name", text="", emboss=False)
         scene = get_sequencer_scene(context)
         right = row.row(align=True)
@@ -135,7 +131,7 @@ class FACEBLUR_PT_faces(Tab, bpy.types.Panel):
         if mask is None:
             return
         row = layout.row()
-        row.template_list("FACEBLUR_UL_faces", "", mask, "layers", mask, "active_layer_index", rows=3)
+        draw_tall_list(row, "FACEBLUR_UL_faces", mask, "layers", "active_layer_index", rows=4)
         side = row.column(align=True)
         side.operator("faceblur.make_thumbnails", text="", icon="IMAGE_DATA")
         side.prop(scene.faceblur, "list_sort", text="", icon_only=True)
@@ -150,41 +146,13 @@ class FACEBLUR_PT_faces(Tab, bpy.types.Panel):
             icon="ERROR" if off else "NONE",
         )
         row.operator("faceblur.decide_on_faces", icon="IMGDISPLAY")
-        active = mask.layers.active
-        record = MaskRecord.load(mask)
-        if active is not None and is_face(record, active.name):
-            face = read_face(record, active.name)
-            box = layout.box().column(align=True)
-            row = box.row(align=True)
-            row.label(text=active.name)
-            overview = get_cached(mask).overview
-            track_overview = overview.tracks.get(face.track) if overview is not None else None
-            if track_overview is not None:
-                row.operator("faceblur.lock_face", text="", icon="LOCKED" if track_overview.locked else "UNLOCKED")
-            if face.spans:
-                parts = translate(" in {spans} parts", spans=len(face.spans)) if len(face.spans) > 1 else ""
-                length = max(mask.frame_end - mask.frame_start, 1)
-                box.label(text=describe_frames(strip, face.spans[0][0], face.spans[-1][1], length) + parts)
-            write_lines(box, context, describe_origin(face))
-        frame = compute_source_frame(strip, scene.frame_current, mask.frame_end - mask.frame_start)
-        if frame is not None and mask.frame_start + frame != scene.frame_current:
-            write_lines(
-                layout,
-                context,
-                translate(
-                    "This picture is frame {frame_start} in the Mask editor", frame_start=mask.frame_start + frame
-                ),
-                "INFO",
-            )
-        if JOB.provider:
-            layout.label(text=translate("Detectors ran on: {provider}", provider=JOB.provider))
 
 
 def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[str]:
-    """Why a strip may show faces, as far as a quick check can tell."""
+    """What to do about a cover that does not work, as far as a quick check can tell; the line above names its state."""
     modifier = get_modifier(strip)
     if modifier is None:
-        return ["This strip is not covered: its faces show"]
+        return []
     faults = []
     if modifier.mute or not modifier.enable:
         faults.append("The modifier is switched off: faces show. Use Update to switch it on")
@@ -200,8 +168,6 @@ def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[str]:
             faults.append("The mask is lost: the whole picture is covered. Use Update to restore it")
     elif has_unanalysed(strip, get_mask(strip)):
         faults.append("Some frames were not analysed and are covered completely. Use Detect Faces again")
-    if read_effect(strip) != read_effect_settings(scene):
-        faults.append("These settings are not applied yet")
     return faults
 
 
