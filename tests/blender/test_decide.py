@@ -14,7 +14,10 @@ from blender_faceblur.blender import registration
 from blender_faceblur.blender.cover.covering import cover_footage
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.masks.document import load_document
+from blender_faceblur.blender.people.person_list import add_person, assign_track
+from blender_faceblur.blender.people.sheet import SHEET, SheetState
 from blender_faceblur.core.cover.effects import EffectSettings
+from blender_faceblur.core.review.face_sheet import SheetPile
 from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track
 
 from . import disks
@@ -37,15 +40,25 @@ def mask(film: Path) -> Iterator[Any]:
     registration.unregister()
 
 
-def pick(mask: Any, track: str, pile: str = "none", picked: bool = True) -> dict[str, Any]:
-    """A face of the sheet; Blender wants all of its fields."""
-    own = {"name": "", "mask": mask.name, "track": track, "pile": pile, "picked": picked}
-    return own | {"person": "", "is_covered": True, "seconds": 1.0, "side_px": 40.0}
+@pytest.fixture
+def sheet(mask: Any) -> Iterator[SheetState]:
+    SHEET.refresh(get_scene())
+    yield SHEET
+    SHEET.close()
 
 
-def decide(mask: Any, decision: str, *names: str, **options: Any) -> None:
+def get_scene() -> Any:
+    return bpy.context.workspace.sequencer_scene or bpy.context.scene
+
+
+def pick(mask: Any, track: str) -> dict[str, Any]:
+    """A face to decide on; Blender wants all of its fields."""
+    return {"name": "", "mask": mask.name, "track": track}
+
+
+def decide(mask: Any, decision: str, *names: str) -> None:
     faces = [pick(mask, name) for name in names]
-    assert bpy.ops.faceblur.decide_on_faces(faces=faces, decision=decision, **options) == {"FINISHED"}
+    assert bpy.ops.faceblur.decide(faces=faces, decision=decision) == {"FINISHED"}
 
 
 def list_covered(mask: Any) -> list[str]:
@@ -70,20 +83,64 @@ def test_what_is_no_face_is_removed_and_other_faces_stay(mask: Any) -> None:
     assert list_covered(mask) == ["Face 01"] and "Face 02" not in mask.layers
 
 
-def test_a_pile_is_one_decision_and_an_unpicked_face_is_left_alone(mask: Any) -> None:
-    faces = [pick(mask, "Face 01", picked=False), pick(mask, "Face 02", "small", picked=False)]
-    assert bpy.ops.faceblur.decide_on_faces(faces=faces, decision="keep_visible") == {"CANCELLED"}
-    assert bpy.ops.faceblur.decide_on_faces(faces=faces, decision="keep_visible", small=True) == {"FINISHED"}
-    assert list_covered(mask) == ["Face 01"]
-    # Once it is open, its faces are picked one by one.
-    decide(mask, "cover", "Face 02")
-    options = {"small": True, "open_small": True}
-    assert bpy.ops.faceblur.decide_on_faces(faces=faces, decision="keep_visible", **options) == {"CANCELLED"}
+def test_without_a_face_nothing_changes(mask: Any) -> None:
+    assert bpy.ops.faceblur.decide(faces=[], decision="keep_visible") == {"CANCELLED"}
+    assert list_covered(mask) == ["Face 01", "Face 02"]
+
+
+def test_the_sheet_has_a_cell_for_each_face_with_what_is_decided_about_it(mask: Any, sheet: SheetState) -> None:
+    assert {cell.members[0].face.track: cell.state for cell in sheet.cells} == {
+        "Face 01": "Covered",
+        "Face 02": "Covered",
+    }
+    decide(mask, "keep_visible", "Face 01")
+    mask.layers["Face 02"].hide_render = True
+    sheet.refresh(get_scene())
+    assert {cell.state for cell in sheet.cells} == {"Visible"}
+
+
+def test_a_pile_is_one_cell_until_it_is_opened_and_then_its_faces_stay_selected(mask: Any, sheet: SheetState) -> None:
+    decide(mask, "not_a_face", "Face 02")
+    sheet.refresh(get_scene())
+    (pile,) = [cell for cell in sheet.cells if cell.pile == SheetPile.IGNORED]
+    assert pile.state == "Ignored" and len(sheet.cells) == 2
+    sheet.selection.select(pile.key)
+    assert [member.face.track for member in sheet.list_selected()] == ["Face 02"]
+    sheet.toggle_pile(get_scene(), SheetPile.IGNORED, keep=True)
+    assert all(cell.pile == SheetPile.NONE for cell in sheet.cells)
+    assert [member.face.track for member in sheet.list_selected()] == ["Face 02"]
+
+
+def test_what_is_to_be_kept_visible_is_shown_alone_before(mask: Any, sheet: SheetState) -> None:
+    sheet.selection.select(sheet.cells[1].key)
+    sheet.confirming = True
+    assert sheet.list_shown() == [sheet.cells[1]]
+    # After an undo that removes the face nothing is left to confirm.
+    sheet.selection.select("gone")
+    sheet.build(get_scene())
+    assert not sheet.confirming and len(sheet.list_shown()) == 2
+
+
+def test_all_faces_of_a_person_are_selected_together(mask: Any, sheet: SheetState) -> None:
+    first = sheet.cells[0]
+    sheet.select_person(first.key)
+    assert sheet.selection.keys == {first.key}
+    scene = get_scene()
+    for name in ("Face 01", "Face 02"):
+        assign_track(scene, mask, name, 0)
+    person = add_person(scene.faceblur.people, "Ada")
+    for face in scene.faceblur.people.faces:
+        face.person = person.uid
+    sheet.build(scene)
+    sheet.selection.keys = set()
+    sheet.select_person(sheet.cells[0].key)
+    assert sheet.selection.keys == {cell.key for cell in sheet.cells} and len(sheet.cells) == 2
+    assert sheet.cells[0].describe()[0] == "Ada"
 
 
 def test_a_face_drawn_by_hand_is_refused_and_nothing_changes(mask: Any) -> None:
     mask.layers.new(name="Mine")
     faces = [pick(mask, name) for name in ("Face 01", "Mine")]
     with pytest.raises(RuntimeError, match="Mine"):
-        bpy.ops.faceblur.decide_on_faces(faces=faces, decision="keep_visible")
+        bpy.ops.faceblur.decide(faces=faces, decision="keep_visible")
     assert list_covered(mask) == ["Face 01", "Face 02"]

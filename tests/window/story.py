@@ -26,7 +26,6 @@ PLACES = {
     "heading": (60, 138),
     "switch": (36, 184),
     "go": (258, 184),
-    "decide": (270, 383),
     "mode": (179, 247),
     "person": (200, 289),
     "from this frame": (330, 293),
@@ -36,8 +35,8 @@ PLACES = {
     "not this person": (255, 645),
 }
 """Positions in the tab from the sidebar's top left (negative: from its right) at Blender's default scale."""
-SHEET = {"keep visible": (-340, 9), "first": (-629, 119), "second": (-329, 119), "apply": (-120, 171)}
-"""Positions in the sheet of three faces from the button that opened it."""
+SHEET_HEADING, SHEET_PICTURE, SHEET_GAP = 44, 128, 12
+"""Of the sheet of faces: the height of its heading, the side of a picture, and the space between two of them."""
 RENDER_MENU, RENDER_ANIMATION = (125, 14), (175, 59)
 EDIT_MENU, PREFERENCES, ADDONS = (79, 14), (132, 283), (40, 255)
 EDITOR_MENU, IMAGE_EDITOR, EDITOR_MODE, MASK_MENU = (27, 41), (77, 120), (83, 41), (549, 41)
@@ -276,6 +275,14 @@ class Story:
         # On a busy machine the menu opens later.
         self.hand.look()
         self.hand.press(*["Down"] * (number + 1), "Return")
+
+    def compute_cell(self, number: int, most: int) -> tuple[int, int]:
+        """The screen position of a picture in the sheet of faces, which has `most` cells in one row."""
+        left, top, width, height = self.get_region("PREVIEW", "PREVIEW")
+        side = min(SHEET_PICTURE, 0.7 * height) + SHEET_GAP
+        columns = int(width // side)
+        self.hand.check(columns >= most, f"{most} cells are one row: {columns} fit")
+        return round(left + (width - columns * side) / 2 + (number + 0.5) * side), round(top + SHEET_HEADING + side / 2)
 
     def point_at_timeline(self) -> None:
         left, top, width, height = self.get_region("SEQUENCER", "WINDOW")
@@ -724,29 +731,41 @@ def _list_shown(state: State) -> list[str]:
 
 
 def play_decide(story: Story) -> None:
-    """Two of three faces are picked by one drag over their buttons and kept visible; one undo covers them again."""
+    """Two of three faces are picked by a drag over their pictures and kept visible; one undo covers them again."""
     hand = story.hand
     story.begin()
     story.detect()
     hand.wait("the strip is covered", lambda s: not s["addon"]["active"] and _is_covered(s), 120)
-    story.widen_timeline()
+    story.choose_from_menu("Decide on Faces")
     # The thumbnails are being made.
-    time.sleep(4)
-    x, y = story.compute_place("decide")
-    hand.click(x, y)
-    time.sleep(2.0)
+    time.sleep(5)
     hand.photograph("decide")
-    for place in SHEET["keep visible"], SHEET["apply"]:
-        if place == SHEET["apply"]:
-            (from_x, from_y), (to_x, to_y) = SHEET["first"], SHEET["second"]
-            hand.drag(x + from_x, y + from_y, x + to_x, y + to_y)
-            hand.photograph("picked")
-        hand.click(x + place[0], y + place[1])
-        time.sleep(0.6)
+    first, second, third = (story.compute_cell(number, 3) for number in range(3))
+    hand.click(*third)
+    hand.press("c")
+    hand.drag(first[0], first[1], second[0], second[1])
+    hand.photograph("picked")
+    hand.press("v")
+    time.sleep(1.0)
+    hand.photograph("confirm")
+    hand.check(len(_list_shown(hand.look())) == 3, "several faces are kept visible only after they were confirmed")
+    hand.press("Return")
     hand.wait("two faces are visible", lambda s: _list_shown(s) == ["Face 03"], 10)
-    story.point_at_timeline()
+    time.sleep(0.5)
+    hand.photograph("decided")
     hand.press("ctrl+z")
     hand.wait("one undo covers both again", lambda s: len(_list_shown(s)) == 3, 10)
+    hand.click(*third)
+    hand.click_with("shift", *first)
+    hand.press("v")
+    time.sleep(1.0)
+    hand.press("Return")
+    hand.wait("Shift picks the faces between", lambda s: _list_shown(s) == [], 10)
+    hand.press("ctrl+z")
+    hand.wait("undo covers all", lambda s: len(_list_shown(s)) == 3, 10)
+    hand.press("Escape")
+    time.sleep(0.5)
+    hand.photograph("closed")
 
 
 def play_desk(story: Story) -> None:

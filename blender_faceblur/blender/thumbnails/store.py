@@ -57,6 +57,8 @@ class FaceThumbnail:
     frame: int
     ellipse: Ellipse
     icon: int
+    pixels: NDArray[np.uint8] = field(compare=False, repr=False)
+    """Rows x columns x RGBA, from the lowest row."""
 
 
 @dataclass(slots=True)
@@ -89,6 +91,18 @@ def get_icon(mask: bpy.types.Mask, track: str) -> int:
         if _needs_more(mask, [name for name in matched if name not in icons]):
             _make_again_soon(mask)
     return known[1].get(track, 0)
+
+
+def get_pixels(mask: bpy.types.Mask, track: str) -> tuple[int, NDArray[np.uint8]] | None:
+    """The thumbnail of a track (rows x columns x RGBA, from the lowest row), with a number that changes with it.
+
+    None if there is none yet. Fast enough for drawing.
+    """
+    icon = get_icon(mask, track)
+    if not icon:
+        return None
+    portraits = _STORE.portraits.get(get_fingerprint(mask), ())
+    return next(((icon, portrait.pixels) for portrait in portraits if portrait.icon == icon), None)
 
 
 def get_picture(fingerprint: str, frame: int, ellipse: Ellipse) -> FaceThumbnail | None:
@@ -217,8 +231,9 @@ def _run(
             yield False
         else:
             frame, ellipse = faces[message.number]
-            icon = _add_icon(f"{fingerprint} {frame} {ellipse.cx:.0f} {ellipse.cy:.0f}", message)
-            _STORE.portraits.setdefault(fingerprint, []).append(FaceThumbnail(frame, ellipse, icon))
+            pixels = _read_pixels(message)
+            icon = _add_icon(f"{fingerprint} {frame} {ellipse.cx:.0f} {ellipse.cy:.0f}", pixels)
+            _STORE.portraits.setdefault(fingerprint, []).append(FaceThumbnail(frame, ellipse, icon, pixels))
             _STORE.changes += 1
             yield True
 
@@ -282,14 +297,19 @@ def _to_box(ellipse: Ellipse) -> Box:
     return (ellipse.cx - ellipse.rx, ellipse.cy - ellipse.ry, ellipse.cx + ellipse.rx, ellipse.cy + ellipse.ry)
 
 
-def _add_icon(name: str, message: Thumbnail) -> int:
-    """Make an icon. Raises FaceBlurError if the message has the wrong number of pixels."""
+def _read_pixels(message: Thumbnail) -> NDArray[np.uint8]:
+    """The picture in a message. Raises FaceBlurError if it has the wrong number of pixels."""
     pixels = np.frombuffer(base64.b64decode(message.pixels), np.uint8)
     if message.side != _SIDE or pixels.size != 3 * _SIDE**2:
         raise FaceBlurError("The process that makes thumbnails sent a damaged picture.")
     picture = np.full((_SIDE, _SIDE, 4), 255, np.uint8)
     # Blender counts rows from the bottom.
     picture[..., :3] = pixels.reshape(_SIDE, _SIDE, 3)[::-1]
+    return picture
+
+
+def _add_icon(name: str, picture: NDArray[np.uint8]) -> int:
+    """Make an icon of a picture."""
     part = _SIDE // _ICON_SIDE
     small = picture.reshape(_ICON_SIDE, part, _ICON_SIDE, part, 4).mean(axis=(1, 3)).astype(np.uint8)
     if _STORE.previews is None:
