@@ -20,6 +20,7 @@ KEYS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("faceblur.review_off", "O", {}),
     ("faceblur.review_cover", "Y", {}),
     ("faceblur.review_fix", "X", {}),
+    ("faceblur.watch_next", "W", {}),
 )
 """Operator, key and options. Each needs Shift, Ctrl and Alt together, which Blender leaves free in the sequencer."""
 

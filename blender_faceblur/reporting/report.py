@@ -16,7 +16,7 @@ import os
 import platform
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -42,6 +42,16 @@ _PACKAGES = ("bpy", "numpy", "opencv-python-headless", "onnxruntime", "av")
 
 
 @dataclass(frozen=True, slots=True)
+class WatchedSpans:
+    """Which frames of a film somebody watched with their covers. All ranges are half-open, in source frames."""
+
+    shown: list[tuple[int, int]]
+    """The frames that need watching: those that the project shows."""
+    watchers: list[tuple[str, list[tuple[int, int]]]]
+    """What each person watched, also of other frames. The name is empty for somebody who gave none."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReportSubject:
     """What a report is about."""
 
@@ -61,6 +71,8 @@ class ReportSubject:
     notes: Iterable[str] = ()
     blender: str = ""
     """The version line of the Blender that rendered, if known."""
+    watched: WatchedSpans | None = None
+    """What was watched in Blender's window; None for a film that was never in one."""
 
 
 @in_english()
@@ -118,6 +130,7 @@ def collect_report(subject: ReportSubject) -> dict[str, Any]:
         ],
         "doubts_judged": sum(entry.verdict is not None for entry in entries),
         "doubts_left": sum(entry.verdict is None for entry in entries),
+        "watched": _describe_watched(subject.watched) if subject.watched is not None else None,
         "verification": _describe_verification(verification) if verification is not None else None,
         "notes": list(dict.fromkeys([*info.warnings, *document.all_notes, *subject.notes])),
     }
@@ -227,6 +240,33 @@ def _list_corrections(document: TrackDocument) -> dict[str, Any]:
             if t.status is not TrackStatus.DELETED and t.kind is not TrackKind.NEVER
         ],
     }
+
+
+def _describe_watched(watched: WatchedSpans) -> dict[str, Any]:
+    shown = {frame for start, stop in watched.shown for frame in range(start, stop)}
+    by, seen = [], set()
+    for name, spans in watched.watchers:
+        frames = shown.intersection(frame for start, stop in spans for frame in range(start, stop))
+        if frames:
+            by.append({"reviewer": name, "frames": len(frames), "spans": _list_ranges(frames)})
+            seen |= frames
+    return {
+        "frames": len(shown),
+        "watched_frames": len(seen),
+        "unwatched": _list_ranges(shown - seen),
+        "by": by,
+    }
+
+
+def _list_ranges(frames: set[int]) -> list[list[int]]:
+    """The half-open ranges of consecutive frames."""
+    ranges: list[list[int]] = []
+    for frame in sorted(frames):
+        if ranges and ranges[-1][1] == frame:
+            ranges[-1][1] = frame + 1
+        else:
+            ranges.append([frame, frame + 1])
+    return ranges
 
 
 def _describe_verification(verification: Verification) -> dict[str, Any]:
@@ -362,6 +402,8 @@ def to_html(content: Mapping[str, Any]) -> str:
             ]
         ),
     ]
+    if content["watched"] is not None:
+        parts += [_show_watched(content["watched"])]
     if content["notes"]:
         parts += ["<h2>Notes</h2><ul>", *(f"<li>{_escape(note)}</li>" for note in content["notes"]), "</ul>"]
     parts += [
@@ -460,6 +502,24 @@ def _show_faces(faces: Iterable[Mapping[str, Any]]) -> str:
             f"{_escape(more)}</td></tr>"
         )
     return f"<table>{''.join(rows)}</table>" if rows else "<p>None.</p>"
+
+
+def _show_watched(watched: Mapping[str, Any]) -> str:
+    def format_spans(spans: Iterable[Sequence[int]]) -> str:
+        return ", ".join(_format_range(*span) for span in spans)
+
+    seen, frames = watched["watched_frames"], watched["frames"]
+    rows = [
+        (one["reviewer"] or "An unnamed reviewer", f"{one['frames']} frames: {format_spans(one['spans'])}")
+        for one in watched["by"]
+    ]
+    if watched["unwatched"]:
+        rows.append(("Nobody", f"{frames - seen} frames: {format_spans(watched['unwatched'])}"))
+    style = "good" if seen == frames else "bad"
+    return (
+        f'<h2>Watched</h2><p class="{style}">{seen} of the {frames} frames in the project were watched with the covers '
+        f"that they have now, by somebody who played them.</p>{_build_table(rows)}"
+    )
 
 
 _MEANINGS = {

@@ -43,6 +43,7 @@ from blender_faceblur.files.paths import get_version
 from blender_faceblur.reporting.progress import Outcome, Reporter
 from blender_faceblur.reporting.report import (
     ReportSubject,
+    WatchedSpans,
     collect_report,
     describe_finding,
     draw_faces,
@@ -199,6 +200,34 @@ def test_the_report_names_the_reviewer(tmp_path: Path) -> None:
         content = collect_report(ReportSubject(source, None, document, {}))
         assert content["doubts"][0]["reviewer"] == reviewer
         assert f"Verdict: Fine (by {name})." in to_html(content)
+
+
+def test_a_report_says_who_watched_what_and_what_nobody_did(tmp_path: Path) -> None:
+    source = tmp_path / "a.mp4"
+    write_film(source, rate=Fraction(25))
+    document = make_document(source)
+    assert "Watched" not in to_html(collect_report(ReportSubject(source, None, document, {})))
+    watched = WatchedSpans([(0, 8), (10, 12)], [("", [(4, 6)]), ("Ann <b>", [(0, 5), (9, 11)]), ("Bo", [(20, 30)])])
+    content = collect_report(ReportSubject(source, None, document, {}, watched=watched))
+    assert content["watched"] == {
+        "frames": 10,
+        "watched_frames": 7,
+        "unwatched": [[6, 8], [11, 12]],
+        "by": [
+            {"reviewer": "", "frames": 2, "spans": [[4, 6]]},
+            {"reviewer": "Ann <b>", "frames": 6, "spans": [[0, 5], [10, 11]]},
+        ],
+    }
+    page = to_html(content)
+    for words in (
+        '<p class="bad">7 of the 10 frames',
+        "<th>Ann &lt;b&gt;</th><td>6 frames: frames 0 to 4, frame 10</td>",
+        "<th>An unnamed reviewer</th><td>2 frames: frames 4 to 5</td>",
+        "<th>Nobody</th><td>3 frames: frames 6 to 7, frame 11</td>",
+    ):
+        assert words in page
+    whole = collect_report(ReportSubject(source, None, document, {}, watched=WatchedSpans([(0, 8)], [("", [(0, 9)])])))
+    assert '<p class="good">8 of the 8 frames' in to_html(whole) and "Nobody" not in to_html(whole)
 
 
 def test_pictures_of_faces_are_blocks() -> None:

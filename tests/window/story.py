@@ -958,6 +958,70 @@ def _review_as_a_player(story: Story) -> None:
     time.sleep(0.5)
 
 
+def play_watch(story: Story) -> None:
+    """What is played is watched, what is scrubbed is not; a correction makes its stretch unwatched, undo does not."""
+    hand = story.hand
+    story.begin()
+    story.detect()
+    hand.wait("the strip is covered", lambda s: not s["addon"]["active"] and _is_covered(s), 120)
+    story.choose_solid()
+    frame = story.go_to_frame(51)["frame"]
+    for other in (60, 70, 80, frame):
+        story.go_to_frame(other)
+    state = hand.wait("the covers are known", lambda s: s["masks"][0]["watched"], 10)
+    hand.check(not any(state["masks"][0]["watched"]), "going through the timeline is not watching")
+    sync = state["sync"]
+    x, y, width, height = story.get_region("PREVIEW", "PREVIEW")
+    side = x + 0.06 * width, y + 0.9 * height
+    hand.move(*side)
+    hand.press("space")
+    hand.wait("the preview plays", lambda s: s["playing"], 5)
+    hand.wait("it has come to the end", lambda s: s["frame"] > 90, 60)
+    hand.press("space")
+    state = hand.wait("the preview stands", lambda s: not s["playing"], 10)
+    seen = state["masks"][0]["watched"]
+    hand.check(any(seen[50:]) and not any(seen[10:50]), f"what was played is watched: {seen}")
+    time.sleep(0.5)
+    hand.photograph("watched-a-part")
+
+    for _ in range(6):
+        state = hand.look()
+        if all(state["masks"][0]["watched"]):
+            break
+        hand.move(*side)
+        hand.press("ctrl+alt+shift+w")
+        hand.wait("the next stretch plays", lambda s: s["playing"], 10)
+        hand.wait("it stops by itself", lambda s: not s["playing"], 120)
+        # The summary of what remains is a moment old.
+        time.sleep(1.5)
+    state = hand.look()
+    hand.check(all(state["masks"][0]["watched"]), f"all was watched: {state['masks'][0]['watched']}")
+    hand.check(state["sync"] == sync, "the scene plays as before")
+    hand.photograph("watched")
+
+    story.go_to_frame(51)
+    layer = hand.look()["masks"][0]["active"]
+    place = story.find_cover(layer)
+    hand.drag(*place, place[0] + 40, place[1] + 20)
+    state = hand.wait("a correction makes its stretch unwatched", lambda s: not all(s["masks"][0]["watched"]), 10)
+    unwatched = [number for number, one in enumerate(state["masks"][0]["watched"]) if not one]
+    hand.check(unwatched[0] <= 50 <= unwatched[-1] and len(unwatched) < 50, f"only its stretch: {unwatched}")
+    time.sleep(0.5)
+    hand.photograph("unwatched")
+    hand.move(*side)
+    hand.press("ctrl+z")
+    hand.wait("undo makes it watched again", lambda s: all(s["masks"][0]["watched"]), 10)
+    hand.press("ctrl+shift+z")
+    hand.wait("redo makes it unwatched", lambda s: not all(s["masks"][0]["watched"]), 10)
+    hand.press("ctrl+alt+shift+w")
+    hand.wait("it plays that stretch", lambda s: s["playing"] and s["frame"] > unwatched[0] - 20, 10)
+    hand.wait("and stops behind it", lambda s: not s["playing"] and all(s["masks"][0]["watched"]), 60)
+    frame = hand.look()["frame"]
+    hand.check(unwatched[-1] < frame < unwatched[-1] + 30, f"it stopped behind the stretch: {frame}")
+    state = story.save_and_open("watch")
+    hand.wait("the project keeps what was watched", lambda s: all(s["masks"][0]["watched"] or [False]), 10)
+
+
 def play_people(story: Story) -> None:
     """Three people, one of whom stays visible: a reference from a frame, a corrected group; saved and rendered."""
     hand = story.hand
@@ -1110,6 +1174,7 @@ STORIES: dict[str, Callable[[Story], None]] = {
     "desk": play_desk,
     "workspace": play_workspace,
     "review": play_review,
+    "watch": play_watch,
     "people": play_people,
     "bake": play_bake,
     "tour": play_tour,

@@ -242,6 +242,10 @@ def test_review(desk: Desk, tmp_path: Path) -> None:
     desk.play("review", film(tmp_path / "astronaut.mp4", "demo"), tmp_path, 300)
 
 
+def test_watch(desk: Desk, tmp_path: Path) -> None:
+    desk.play("watch", film(tmp_path / "astronaut.mp4", "demo"), tmp_path, 400)
+
+
 def test_people(desk: Desk, tmp_path: Path) -> None:
     three = film(tmp_path / "people.mp4", "people")
     given = desk.play("people", three, tmp_path, 300)

@@ -64,6 +64,8 @@ def describe() -> dict[str, Any]:
         "scene": scene.name,
         "frame": scene.frame_current,
         "range": [scene.frame_start, scene.frame_end],
+        "playing": window.screen.is_animation_playing,
+        "sync": scene.sync_mode,
         "picture": _get_picture(window, scene),
         "strips": list(_list_strips(window, scene)),
         "masks": [_describe_mask(mask) for mask in bpy.data.masks],
@@ -153,10 +155,13 @@ def _describe_mask(mask: bpy.types.Mask) -> dict[str, Any]:
     active = mask.layers.active
     left = mask["faceblur"].get("doubts", 0) if "faceblur" in mask else 0
     name = active.name if active is not None else ""
+    watched = sys.modules.get(f"{ADDON}.blender.review.watched")
+    frames = watched.get_watched(mask) if watched is not None and "faceblur" in mask else None
     return {
         "name": mask.name,
         "faces": reported,
         "left": left,
+        "watched": frames.tolist() if frames is not None else [],
         "active": name,
         "layers": [
             {

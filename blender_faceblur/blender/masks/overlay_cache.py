@@ -14,7 +14,7 @@ from typing import Any
 import bpy
 from bpy.app.handlers import persistent
 
-from ...core.review.overview import Code, Codes, Overview, read_overview
+from ...core.review.overview import Code, Codes, Digests, Overview, read_overview
 from ..common.jobs import redraw
 from .document import get_document_text
 from .record import LayerRecord, MaskRecord, compute_stamp, has_record
@@ -34,6 +34,8 @@ class CachedMask:
     analysed."""
     overview: Overview | None = None
     codes: dict[tuple[frozenset[str], str], tuple[Codes, Codes]] = field(default_factory=dict)
+    digests: tuple[Overview, frozenset[str], str, Digests] | None = None
+    """What `compute_digests` returned last, and of what."""
 
     def is_unanalysed(self, source_frame: int) -> bool:
         return bool(self.analysed) and bisect_right(self.analysed, source_frame) % 2 == 0
@@ -50,6 +52,16 @@ class CachedMask:
                 self.overview.compute_review_codes(off, only),
             )
         return self.codes[off, only]
+
+    def compute_digests(self, off: frozenset[str], salt: str) -> Digests | None:
+        """The result of `Overview.compute_digests`, the same object while nothing changes; None until the document has
+        been read."""
+        if self.overview is None:
+            return None
+        last = self.digests
+        if last is None or last[0] is not self.overview or last[1:3] != (off, salt):
+            last = self.digests = self.overview, off, salt, self.overview.compute_digests(off, salt)
+        return last[3]
 
 
 @dataclass(slots=True)

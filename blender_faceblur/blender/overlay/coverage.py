@@ -2,7 +2,7 @@
 """A band along each strip of footage in the timeline, which shows how its faces are covered in each frame.
 
 A pixel that stands for several frames shows the worst of them. Its upper half is red where a review item is. The active
-strip has a second band for the active face alone.
+strip has a second band for the active face alone. The line above the bands is white where the frames were watched.
 """
 
 from __future__ import annotations
@@ -25,10 +25,13 @@ from ..cover.strips import get_mask
 from ..masks.overlay_cache import get_cached, get_unit, list_switched_off
 from ..masks.record import list_own_masks
 from ..preferences.properties import get_colors
+from ..review.watched import get_watched
 from .outlines import explain_fault
 
 _HATCH_PX = 6
 _LEAST_STRIP_PX = 9
+_WATCHED: Color = (1.0, 1.0, 1.0, 0.95)
+_UNWATCHED: Color = (0.0, 0.0, 0.0, 0.55)
 _BODY = (0.06, 0.94)
 """The lower and upper edge of a strip within its channel."""
 
@@ -77,6 +80,10 @@ def compose(
             if found is not None:
                 low = bottom + 1 + number * (height + unit)
                 drawn += _list_rectangles(*found, low, low + height, colors)
+        watched = compute_watched_columns(strip, view, region.width)
+        if watched is not None:
+            low = bottom + 1 + len(lanes) * (height + unit)
+            drawn += _list_watched(*watched, low, low + max(round(0.4 * height), 2))
     return drawn
 
 
@@ -121,6 +128,22 @@ def compute_columns(
     return first, compute_worst(codes[0], starts, stops), compute_worst(codes[1], starts, stops)
 
 
+def compute_watched_columns(strip: bpy.types.Strip, view: RegionProjection, width: int) -> tuple[int, Codes] | None:
+    """The first pixel column of a strip's line in a region of this width, and for each column from there 1 if nobody
+    has watched all of its frames, else 0. None if there is no line."""
+    first = max(round(view.to_region(strip.frame_final_start, 0)[0]), 0)
+    stop = min(round(view.to_region(strip.frame_final_end, 0)[0]), width)
+    mask = get_mask(strip)
+    if stop <= first or BAKED in strip or mask is None or explain_fault(strip):
+        return None
+    watched = get_watched(mask)
+    if watched is None or not len(watched):
+        return None
+    edges = np.asarray((np.arange(first, stop + 1) - view.shift[0]) / view.scale[0], np.float64)
+    starts, stops = compute_source_ranges(strip, edges, len(watched))
+    return first, compute_worst((~watched).astype(np.uint8), starts, stops)
+
+
 def compute_source_ranges(
     strip: bpy.types.Strip, edges: NDArray[np.float64], count: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -154,6 +177,13 @@ def _list_rectangles(
         if code
     ]
     return drawn
+
+
+def _list_watched(first: int, unwatched: Codes, low: float, high: float) -> list[tuple[Rectangle, Color]]:
+    return [
+        ((first + start, low, first + stop, high), _UNWATCHED if code else _WATCHED)
+        for start, stop, code in list_runs(unwatched)
+    ]
 
 
 def _put_rectangles(rectangles: list[tuple[Rectangle, Color]]) -> None:

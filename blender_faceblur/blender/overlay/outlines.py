@@ -25,6 +25,7 @@ from ..common.marks import BAKED, get_modifier
 from ..common.selection import get_active_footage
 from ..cover.covering import MUST_BE_COVERED, find_lost_mask, has_foreign_mask
 from ..cover.fast_playback import is_drawn, is_playing_fast
+from ..cover.hiding import hides
 from ..cover.projection import (
     Projection,
     RegionProjection,
@@ -80,10 +81,6 @@ _BANDS = np.array(
     [corner for side in range(3) for corner in (side, side + 1, side + 4, side + 1, side + 5, side + 4)], np.int32
 )
 """Indices of the triangles between the four points across a line and the next four."""
-
-
-_OPAQUE = (".mp4", ".m4v", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".jpg", ".jpeg")
-"""Endings of file formats without an alpha channel."""
 
 
 @dataclass(slots=True)
@@ -292,7 +289,7 @@ def list_shown(scene: bpy.types.Scene, channel: int = 0) -> list[bpy.types.Strip
     for strip in sorted(_list_present(editor.strips, editor.channels, scene.frame_current), key=_get_channels):
         if channel > 0 and _get_channels(strip)[0] > channel:
             continue
-        if _hides(scene, strip):
+        if hides(scene, strip):
             shown.clear()
         shown.append(strip)
     return shown
@@ -317,24 +314,6 @@ def _get_channels(strip: bpy.types.Strip) -> tuple[int, ...]:
     """The channels of the meta strips around a strip, and its own."""
     parent = strip.parent_meta()
     return (*_get_channels(parent), strip.channel) if parent is not None else (strip.channel,)
-
-
-def _hides(scene: bpy.types.Scene, strip: bpy.types.Strip) -> bool:
-    """Whether a strip certainly hides everything below it."""
-    name = strip.filepath if strip.type == "MOVIE" else strip.elements[0].filename if len(strip.elements) else ""
-    if (
-        not name.lower().endswith(_OPAQUE)
-        or strip.blend_type not in ("REPLACE", "ALPHA_OVER")
-        or strip.blend_alpha < 1
-        or strip.parent_meta() is not None
-    ):
-        return False
-    projection = get_projection(scene, strip)
-    half = scene.render.resolution_x / 2, scene.render.resolution_y / 2
-    aspect = scene.render.pixel_aspect_x / scene.render.pixel_aspect_y
-    left, top, right, bottom = projection.shown
-    corners = [projection.to_source(x * half[0] * aspect, y * half[1]) for x in (-1, 1) for y in (-1, 1)]
-    return all(left - 0.5 <= x <= right + 0.5 and top - 0.5 <= y <= bottom + 0.5 for x, y in corners)
 
 
 def explain_fault(strip: bpy.types.Strip) -> str:

@@ -8,23 +8,25 @@ import bpy
 
 def register() -> None:
     """Register the classes, handlers and drawing of this room."""
-    from . import panels, question, queue, session, status
+    from . import panels, question, queue, session, status, watched
 
     for item in _list_classes():
         bpy.utils.register_class(item)
     queue.register_handlers()
     session.register_handlers()
+    watched.register_handlers()
     panels.add_mark()
     question.add_question()
     status.add_status()
 
 
 def unregister() -> None:
-    from . import panels, question, queue, session, status
+    from . import panels, question, queue, session, status, watched
 
     status.remove_status()
     question.remove_question()
     panels.remove_mark()
+    watched.unregister_handlers()
     session.unregister_handlers()
     queue.unregister_handlers()
     for item in reversed(_list_classes()):

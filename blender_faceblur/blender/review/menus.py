@@ -13,3 +13,4 @@ class FACEBLUR_MT_review(bpy.types.Menu):
         self.layout.operator("faceblur.review")
         for name in ("next", "previous", "fine", "fix", "off", "cover"):
             self.layout.operator(f"faceblur.review_{name}")
+        self.layout.operator("faceblur.watch_next")

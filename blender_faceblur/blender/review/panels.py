@@ -19,6 +19,7 @@ from ..common.selection import get_active_footage
 from ..cover.projection import get_projection, get_region_projection
 from ..cover.strips import get_mask
 from .queue import PACE, count_left, get_current, has_key, list_entries
+from .watched import describe_watch
 
 _CORNER = 0.25
 """Length of a corner's lines, as a share of the box's side."""
@@ -63,6 +64,11 @@ class FACEBLUR_PT_review(Tab, bpy.types.Panel):
         row = column.row(align=True)
         row.operator("faceblur.review_off", icon="HIDE_OFF")
         row.operator("faceblur.review_cover", icon="HIDE_ON")
+        watched = describe_watch(scene)
+        if watched:
+            row = column.row(align=True)
+            row.label(text=watched)
+            row.operator("faceblur.watch_next", icon="PLAY")
         if entry is not None:
             box = layout.box().column(align=True)
             number = next((n for n, other in enumerate(entries, 1) if has_key(other, entry.key)), 0)

@@ -17,6 +17,7 @@ from ..cover.properties import read_effect_settings
 from ..cover.strips import get_mask
 from ..masks.faces import list_faces
 from .queue import count_left
+from .watched import get_scene_watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,11 @@ def describe_strip(scene: bpy.types.Scene, strip: bpy.types.Strip | None) -> Str
         )
     off = sum(mask.layers[face.name].hide_render for face in list_faces(mask))
     words = translate("Covered, {faces} off", faces=count(off, "face")) if off else "Covered"
+    watch = get_scene_watch(scene)
+    if watch.unwatched.any():
+        if not off:
+            words = translate("Covered, watched {share}", share=watch.describe_share())
+        return StripState(words, "ERROR" if off else "CHECKMARK", "faceblur.watch_next", "Watch")
     return StripState(words, "ERROR" if off else "CHECKMARK", "faceblur.bake", "Bake")
 
 

@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from bisect import bisect_right
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from fractions import Fraction
 from itertools import pairwise
@@ -33,6 +34,20 @@ from ..types import (
 from .queue import list_review_entries
 
 Codes = NDArray[np.uint8]
+Digests = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class DigestSettings:
+    """How finely a change of covers is noticed."""
+
+    block: int = 10
+    """Source frames that have a digest in common. Raising it makes projects smaller, and makes a longer stretch
+    unwatched by a correction. It is part of what projects store. Origin: a third of a second, less than what a
+    correction changes at least."""
+
+
+DIGESTS = DigestSettings()
 
 
 class Code(IntEnum):
@@ -50,6 +65,7 @@ class Code(IntEnum):
 
 
 _LETTERS = {"l": Code.LOCKED, "d": Code.DETECTED, "f": Code.TRACKED, "i": Code.INTERPOLATED, "h": Code.INTERPOLATED}
+_COLUMNS = ("cx", "cy", "rx", "ry", "angle")
 _TABLE = np.zeros(256, np.uint8)
 for _letter, _code in _LETTERS.items():
     _TABLE[ord(_letter)] = _code
@@ -73,6 +89,26 @@ class TrackOverview:
     """`status` and the three fields after it mean the same as in `Track`."""
     ellipses: NDArray[np.float64] | None = None
     """The ellipses of an uncovered track: N x 5 (cx, cy, rx, ry, angle), one row for each frame of the spans."""
+    stored: NDArray[np.int64] | None = None
+    """The ellipses of a covered track as the document stores them: N x 5 whole numbers."""
+
+    def compute_block_digests(self) -> dict[int, int]:
+        """A digest of where the track is covered, for each block of frames in which it is."""
+        if self.stored is None:
+            return {}
+        edges = zip(self.spans[::2], self.spans[1::2], strict=True)
+        frames = np.concatenate([np.arange(start, stop) for start, stop in edges] or [np.zeros(0, np.int64)])
+        on = np.searchsorted(self.off, frames, side="right") % 2 == 0 if self.off else np.ones(len(frames), np.bool_)
+        table = np.ascontiguousarray(np.column_stack([frames, self.stored])[on], "<i8")
+        if not len(table):
+            return {}
+        blocks = table[:, 0] // DIGESTS.block
+        starts = np.flatnonzero(np.diff(blocks, prepend=-1))
+        stops = [*starts[1:].tolist(), len(table)]
+        return {
+            int(blocks[start]): _digest(table[start:stop].tobytes())
+            for start, stop in zip(starts.tolist(), stops, strict=True)
+        }
 
     def get_index(self, source_frame: int) -> int | None:
         """The index of a frame in `codes`; None where the track has no sample."""
@@ -99,6 +135,36 @@ class Overview:
     """The items without a verdict."""
     analysed: list[int]
     """The analysed ranges, flat like `TrackOverview.spans`; empty where the whole source was analysed."""
+    fingerprint: str = ""
+    """The source's fingerprint."""
+    _digests: dict[str, dict[int, int]] = field(default_factory=dict, repr=False)
+    """The results of `compute_block_digests` by track, as far as they were needed."""
+
+    def compute_digests(self, off: Collection[str] = (), salt: str = "") -> Digests:
+        """For each block of `DigestSettings.block` source frames a number that changes with what is covered in it.
+
+        `off` names tracks that are switched off. `salt` stands for what the document does not know. The order and the
+        names of the tracks do not matter.
+        """
+        count = -(-self.frame_count // DIGESTS.block)
+        digests = np.full(count, _digest(f"{self.fingerprint} {self.margin} {salt}".encode()), np.uint64)
+        for track in self.tracks.values():
+            if track.name in off:
+                continue
+            own = self._digests.get(track.name)
+            if own is None:
+                own = self._digests[track.name] = track.compute_block_digests()
+            if own:
+                # The sum wraps around.
+                digests[list(own)] += np.array(list(own.values()), np.uint64)
+        return digests
+
+    def compute_analysed(self) -> NDArray[np.bool_]:
+        """Whether each source frame was analysed."""
+        analysed = np.full(self.frame_count, not self.analysed, np.bool_)
+        for start, stop in zip(self.analysed[::2], self.analysed[1::2], strict=True):
+            analysed[start:stop] = True
+        return analysed
 
     def compute_codes(self, off: Collection[str] = (), only: str = "") -> Codes:
         """The worst code of each source frame, over all tracks or `only` one. `off` names tracks that are switched off.
@@ -155,7 +221,8 @@ def read_overview(text: str) -> Overview | None:
         analysed = _read_ranges(content.get("analysed", ()), count)
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
         return None
-    return Overview(count, margin, {track.name: track for track in tracks}, aside, items, analysed)
+    named = {track.name: track for track in tracks}
+    return Overview(count, margin, named, aside, items, analysed, str(content["source"].get("fingerprint", "")))
 
 
 def compute_worst(codes: Codes, starts: NDArray[np.intp], stops: NDArray[np.intp]) -> Codes:
@@ -179,9 +246,13 @@ def _read_track(content: dict[str, Any], count: int, margin: float | None = None
     codes = _TABLE[np.frombuffer(content["evidence"].encode("latin-1"), np.uint8)]
     if len(codes) != sum(spans[1::2]) - sum(spans[::2]):
         raise ValueError("evidence")
-    ellipses = None
-    if margin is not None:
-        columns = [np.array(content[name], np.float64) for name in ("cx", "cy", "rx", "ry", "angle")]
+    ellipses = stored = None
+    if margin is None:
+        stored = np.column_stack([np.asarray(content[name]).astype(np.int64) for name in _COLUMNS])
+        if stored.shape != (len(codes), 5):
+            raise ValueError("columns")
+    else:
+        columns = [np.array(content[name], np.float64) for name in _COLUMNS]
         # A region that is never blurred is drawn without a margin.
         grown = 0.01 * (margin if content.get("kind") != TrackKind.NEVER else 1.0)
         ellipses = np.stack(columns, axis=1) * [0.01, 0.01, grown, grown, 1e-4]
@@ -203,7 +274,12 @@ def _read_track(content: dict[str, Any], count: int, margin: float | None = None
         str(content.get("allowed_person", "")),
         str(content.get("never_region", "")),
         ellipses,
+        stored,
     )
+
+
+def _digest(content: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
 
 
 def _read_detail(content: dict[str, Any]) -> tuple[int, int, str]:

@@ -18,6 +18,7 @@ from ...common.selection import get_active_footage, get_named_strip, has_strips,
 from ...cover.baked import is_baked
 from ...cover.strips import get_mask
 from ...masks.changes import sync_from_blender
+from ...review.watched import compute_source_watch
 from ..verification import FilmVerification, get_cover, get_film, list_parts, list_unverified, verify_film
 
 
@@ -138,6 +139,7 @@ class FACEBLUR_OT_report(bpy.types.Operator):
                 settings,
                 found[1] if found else None,
                 blender=bpy.app.version_string,
+                watched=compute_source_watch(get_sequencer_scene(context), mask),
             )
             write_report(collect_report(subject), Path(bpy.path.abspath(self.filepath)))
         except FaceBlurError as error:
