@@ -315,6 +315,10 @@ class Story:
         time.sleep(1.0)
         self.hand.wait("the render ends", lambda s: not s["rendering"], 120)
         self.hand.check(output.stat().st_size > 1000, "the film was rendered")
+        first, last = self.given["range"]
+        said = f"Rendered: {last - first + 1} frames in"
+        self.hand.wait("the window says that the render is done", lambda s: s["addon"]["done"].startswith(said), 10)
+        self.hand.photograph("rendered")
 
     def save_and_open(self, name: str) -> State:
         """Save the project under a name and open it again."""
@@ -1137,6 +1141,7 @@ def play_bake(story: Story) -> None:
     state = hand.wait("the bake ends", lambda s: not s["addon"]["active"], 120)
     strip = _get_strip(state, "MOVIE")
     hand.check(not state["addon"]["problems"], f"problems: {state['addon']['problems']}")
+    hand.check(state["addon"]["done"], "the window says that the bake is done")
     hand.check(
         "faceblur-baked" in strip["file"] and not strip["modifiers"], f"the strip shows the baked film, not {strip}"
     )
@@ -1153,6 +1158,12 @@ def play_bake(story: Story) -> None:
     story.go_to_frame(51)
     for place in places:
         hand.check(compute_mean(story.see_preview(), place) < BLACK, f"the face at {place} is black after Unbake")
+
+    story.choose_from_menu("Write Report")
+    story.choose_file(story.folder / "report.html")
+    hand.wait("the window says that the report is written", lambda s: "report.html" in s["addon"]["done"], 20)
+    hand.photograph("report-written")
+    hand.check((story.folder / "report.html").stat().st_size > 1000, "the report was written")
 
     story.choose_from_menu("Export Covered Footage")
     hand.wait("the export begins", lambda s: s["addon"]["active"], 20)

@@ -187,6 +187,7 @@ def _describe_addon(scene: bpy.types.Scene) -> dict[str, Any] | None:
         "active": state.active,
         "share": state.step.share if state.step is not None else None,
         "problems": list(state.problems),
+        "done": state.done,
         "provider": state.provider,
         "preset": scene.faceblur.preset,
         "effect": scene.faceblur.effect,

@@ -28,4 +28,4 @@ def unregister() -> None:
 def _list_classes() -> tuple[type, ...]:
     from . import menus, operators
 
-    return (operators.FACEBLUR_OT_guide, menus.FACEBLUR_MT_strip)
+    return (operators.FACEBLUR_OT_guide, operators.FACEBLUR_OT_announce, menus.FACEBLUR_MT_strip)

@@ -21,4 +21,4 @@ def unregister_handlers() -> None:
 def _stop_before_load(*_: object) -> None:
     """Jobs and results belong to the project that is about to be closed."""
     jobs.stop()
-    jobs.JOB.faults, jobs.JOB.verified = [], None
+    jobs.JOB.faults, jobs.JOB.verified, jobs.JOB.done = [], None, ""

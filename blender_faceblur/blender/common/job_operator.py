@@ -107,7 +107,7 @@ class JobOperator:
         except FaceBlurError as error:
             self._fail([str(error)])
             return False
-        JOB.problems, JOB.notes = [], []
+        JOB.problems, JOB.notes, JOB.done = [], [], ""
         return True
 
     def _end(self, context: bpy.types.Context) -> None:
@@ -129,6 +129,7 @@ class JobOperator:
             self._fail(problems)
         if not message:
             return {"CANCELLED"}
+        JOB.done = message
         operator.report({self.level}, message)
         return {"FINISHED"}
 

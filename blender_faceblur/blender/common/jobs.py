@@ -40,7 +40,8 @@ class Step:
 class JobState:
     """The state of our work, as the window shows it; one per process. Operators and the guard write it, panels read it.
 
-    A new job clears `problems` and `notes`; `faults` and `verified` are cleared before another project is opened.
+    A new job clears `problems`, `notes` and `done`; `faults`, `verified` and `done` are cleared before another project
+    is opened.
     `step` is None until the job reports progress; `provider` is the hardware that the last detector ran on.
     """
 
@@ -49,6 +50,8 @@ class JobState:
     provider: str = ""
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    done: str = ""
+    """What the last job, render or report has done; stays in the tab for an editor who was away."""
     faults: list[Any] = field(default_factory=list)
     """The faults that the guard found in its last check (`checks.CoverFault`)."""
     verified: Any = None

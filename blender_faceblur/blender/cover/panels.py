@@ -66,7 +66,7 @@ class FACEBLUR_PT_main(Tab, bpy.types.Panel):
 
 
 class FACEBLUR_PT_messages(Tab, bpy.types.Panel):
-    """The problems and notes of the last job, and the notes about the active strip's source."""
+    """What the last job has done, its problems and notes, and the notes about the active strip's source."""
 
     bl_label = "Messages"
     bl_parent_id = "FACEBLUR_PT_main"
@@ -74,9 +74,11 @@ class FACEBLUR_PT_messages(Tab, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(_list_notes(context)) or bool(JOB.problems)
+        return bool(_list_notes(context)) or bool(JOB.problems) or bool(JOB.done)
 
     def draw(self, context: bpy.types.Context) -> None:
+        if JOB.done:
+            write_lines(self.layout, context, JOB.done, "CHECKMARK")
         for problem in JOB.problems:
             write_lines(self.layout, context, problem, "ERROR")
         for note in _list_notes(context):

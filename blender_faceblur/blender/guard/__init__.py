@@ -8,16 +8,18 @@ import bpy
 
 def register() -> None:
     """Register this room, after the rooms that prepare a render, as the guard must not report what they fix."""
-    from . import handlers
+    from . import handlers, rendered
 
     for item in _list_classes():
         bpy.utils.register_class(item)
     handlers.register_handlers()
+    rendered.register_handlers()
 
 
 def unregister() -> None:
-    from . import handlers
+    from . import handlers, rendered
 
+    rendered.unregister_handlers()
     handlers.unregister_handlers()
     for item in reversed(_list_classes()):
         bpy.utils.unregister_class(item)

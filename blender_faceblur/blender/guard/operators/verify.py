@@ -145,7 +145,8 @@ class FACEBLUR_OT_report(bpy.types.Operator):
         except FaceBlurError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        self.report({"INFO"}, translate("Report written to {filepath}", filepath=self.filepath))
+        JOB.done = translate("Report written to {filepath}", filepath=self.filepath)
+        self.report({"INFO"}, JOB.done)
         return {"FINISHED"}
 
 
