@@ -32,6 +32,7 @@ from .cover.baked import is_baked
 from .cover.covering import leave_uncovered
 from .cover.strips import get_mask, sync_mask_strips
 from .detection.detect import DetectionSettings, cover_found, detect
+from .export.timeline import export_timeline
 from .guard.checks import check_animation
 from .people.decisions import apply_known
 from .rendering.render import render_animation
@@ -98,6 +99,13 @@ def build_strips_parser() -> argparse.ArgumentParser:
         help="also paint the covers into films beside the project, which the strips then show",
     )
     parser.add_argument(
+        "--timeline",
+        type=Path,
+        metavar="FILE.otio",
+        help="also write the timeline as an OpenTimelineIO file; with --bake, or if all strips are baked",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the file of --timeline")
+    parser.add_argument(
         "--renderer",
         choices=("direct", "blender"),
         default="direct",
@@ -121,7 +129,9 @@ def blur_strips(arguments: list[str]) -> int:
     try:
         scene = _get_scene()
         cli.check_detectors(options)
-        names = choose_strips(scene, options.strips, options.leave_uncovered)
+        names = choose_strips(scene, options.strips, options.leave_uncovered, options.timeline is not None)
+        if options.timeline is not None and names and not options.bake:
+            raise FaceBlurError("--timeline needs --bake, because it refers to baked films.")
         for one in choose_classes(cli.list_objects(options)):
             check_models(one.list_weights())
         image = cli.get_image(options)
@@ -136,7 +146,7 @@ def blur_strips(arguments: list[str]) -> int:
     effect = EffectSettings(options.effect, options.color, image=str(image or ""), inverse=options.inverse)
     try:
         settings = DetectionSettings(options.preset, options.margin, objects=tuple(cli.list_objects(options)))
-        if not _detect_and_cover(scene, names, settings, effect, reporter):
+        if names and not _detect_and_cover(scene, names, settings, effect, reporter):
             print("Nothing was saved.", file=sys.stderr)
             return cli.SOME_FAILED
         if recognition is not None:
@@ -159,10 +169,14 @@ def blur_strips(arguments: list[str]) -> int:
 
 
 def _bake_and_render(scene: bpy.types.Scene, names: list[str], options: argparse.Namespace, reporter: Reporter) -> None:
-    """Do what --bake and --render ask for."""
+    """Do what --bake, --timeline and --render ask for."""
     if options.bake:
         _bake(scene, names, reporter)
         _save()
+    if options.timeline is not None:
+        exported = export_timeline(scene, options.timeline.absolute(), options.overwrite)
+        for note in exported.notes:
+            reporter.warn(note)
     if options.render:
         if options.renderer == "direct":
             _bake_for_render(scene, reporter)
@@ -296,8 +310,13 @@ def _get_scene() -> bpy.types.Scene:
     return scene
 
 
-def choose_strips(scene: bpy.types.Scene, wanted: list[str], left: Sequence[str] = ()) -> list[str]:
-    """The names of the strips to cover: those in `wanted`, or else all that are not in `left`. Raises FaceBlurError."""
+def choose_strips(
+    scene: bpy.types.Scene, wanted: list[str], left: Sequence[str] = (), may_be_none: bool = False
+) -> list[str]:
+    """The names of the strips to cover: those in `wanted`, or else all that are not in `left`. Raises FaceBlurError.
+
+    With `may_be_none`, there may be nothing left to cover, because all strips are baked.
+    """
     there = {strip.name: strip for strip in scene.sequence_editor.strips_all}
     for name in (*wanted, *left):
         if name not in there:
@@ -312,7 +331,7 @@ def choose_strips(scene: bpy.types.Scene, wanted: list[str], left: Sequence[str]
     names = wanted or [
         name for name, strip in there.items() if strip.type in KINDS and not is_baked(strip) and name not in left
     ]
-    if not names:
+    if not names and not (may_be_none and any(is_baked(strip) for strip in there.values())):
         raise FaceBlurError(f"{bpy.data.filepath}: the scene has no movie or image strips.")
     return names
 

@@ -194,7 +194,9 @@ ALLOWED: dict[str, set[str]] = {
     },
     "blender/export": {
         "core",
+        "exchange",
         "files",
+        "delivery",
         "batch",
         "blender/common",
         "blender/masks",

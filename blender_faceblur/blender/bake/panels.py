@@ -26,6 +26,7 @@ class FACEBLUR_PT_bake(Tab, bpy.types.Panel):
         row = layout.row(align=True)
         row.operator("faceblur.bake", icon="RENDER_ANIMATION")
         row.operator("faceblur.unbake", icon="LOOP_BACK")
+        layout.operator("faceblur.export_timeline", icon="EXPORT")
         layout.operator("faceblur.delete_unused_bakes", icon="TRASH")
 
 

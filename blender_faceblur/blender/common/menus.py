@@ -25,6 +25,7 @@ class FACEBLUR_MT_strip(bpy.types.Menu):
         layout.operator("faceblur.unbake")
         layout.operator("faceblur.delete_unused_bakes")
         layout.operator("faceblur.export_covered")
+        layout.operator("faceblur.export_timeline")
         layout.operator("faceblur.verify")
         layout.operator("faceblur.report")
         layout.separator()
@@ -40,12 +41,18 @@ class FACEBLUR_MT_strip(bpy.types.Menu):
 
 def add_menu() -> None:
     bpy.types.SEQUENCER_MT_strip.append(_draw)
+    bpy.types.TOPBAR_MT_file_export.append(_draw_export)
 
 
 def remove_menu() -> None:
+    bpy.types.TOPBAR_MT_file_export.remove(_draw_export)
     bpy.types.SEQUENCER_MT_strip.remove(_draw)
 
 
 def _draw(self: bpy.types.Menu, context: bpy.types.Context) -> None:
     self.layout.separator()
     self.layout.menu("FACEBLUR_MT_strip")
+
+
+def _draw_export(self: bpy.types.Menu, context: bpy.types.Context) -> None:
+    self.layout.operator("faceblur.export_timeline", text="Covered Timeline (.otio)")

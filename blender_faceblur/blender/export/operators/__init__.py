@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from . import export, render_to_footage
+from . import export, render_to_footage, timeline
 
 CLASSES = (
     export.FACEBLUR_OT_export_covered,
     render_to_footage.FACEBLUR_OT_render_to_footage,
+    timeline.FACEBLUR_OT_export_timeline,
 )
