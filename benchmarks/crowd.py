@@ -194,7 +194,7 @@ def analyse(film: Path, preset_name: str, clock: StageClock) -> TrackDocument:
             (analysis, "fuse_detections", "fuse detections"),
             (analysis, "describe_appearance", "describe colours"),
             (analysis, "_PreparedFrame", "scale pictures"),
-            (linking, "fill_trajectory", "fill and smooth"),
+            (linking, "fill_trajectories", "fill and smooth"),
             (linking, "find_review_items", "find review items"),
         ):
             opened.enter_context(mock.patch.object(module, name, clock.wrap(stage, getattr(module, name))))

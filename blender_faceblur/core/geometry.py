@@ -160,10 +160,11 @@ def fit_faces(boxes: Array, rolls: Array, is_upside_down: bool = False) -> Array
     return reduce_to_faces(fit_ellipses(boxes, rolls), rolls, is_upside_down)
 
 
-def reduce_to_faces(whole: Array, rolls: Array, is_upside_down: bool = False) -> Array:
-    """`fit_faces` of the boxes whose ellipses (N x 5) `fit_ellipses` has already fitted."""
+def reduce_to_faces(whole: Array, rolls: Array, is_upside_down: bool | NDArray[np.bool_] = False) -> Array:
+    """`fit_faces` of the boxes whose ellipses (N x 5) `fit_ellipses` has already fitted; `is_upside_down` may differ
+    from face to face (N)."""
     ellipses = whole.copy()
-    down = (-1 if is_upside_down else 1) * FACE_SHAPE.down * 2 * ellipses[:, 3]
+    down = np.where(is_upside_down, -1, 1) * FACE_SHAPE.down * 2 * ellipses[:, 3]
     ellipses[:, 0] -= down * np.sin(rolls)
     ellipses[:, 1] += down * np.cos(rolls)
     ellipses[:, 2:4] *= FACE_SHAPE.width, FACE_SHAPE.height

@@ -15,6 +15,7 @@ from blender_faceblur.core.geometry import (
     fit_faces,
     grow_to_contain,
 )
+from blender_faceblur.core.tracking.averaging import Runs
 from blender_faceblur.core.tracking.smoothing import SMOOTHING, fill_rolls, smooth_ellipses
 
 DIRECTIONS = np.linspace(0, 2 * np.pi, 180, endpoint=False)
@@ -109,3 +110,16 @@ def test_unknown_rolls_are_interpolated() -> None:
     assert filled[5] == pytest.approx(0, abs=0.05) and filled[95] == pytest.approx(0.6, abs=0.05)
     assert 0.2 < filled[50] < 0.4
     np.testing.assert_array_equal(fill_rolls(np.full(3, np.nan), np.ones(3), 10), np.zeros(3))
+
+
+def test_tracks_are_smoothed_together_as_each_alone() -> None:
+    rng = np.random.default_rng(3)
+    lengths, tracks = (1, 300, 2, 3, 5, 9, 12, 60, 4, 150), []
+    for length in lengths:
+        motion = np.cumsum(rng.normal(0, 3, (length, 2)), axis=0) + rng.uniform(100, 900, 2)
+        axes = rng.uniform(18, 60, 2) + rng.normal(0, 1, (length, 2))
+        tracks.append(np.column_stack([motion, axes, np.cumsum(rng.normal(0, 0.4, length)) + 40]))
+    certainty = [rng.uniform(0, 1, length) for length in lengths]
+    together = smooth_ellipses(np.concatenate(tracks), np.concatenate(certainty), (1280, 720), 25, Runs(lengths))
+    alone = [smooth_ellipses(track, sure, (1280, 720), 25) for track, sure in zip(tracks, certainty, strict=True)]
+    np.testing.assert_allclose(together, np.concatenate(alone), rtol=0, atol=1e-9)

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from blender_faceblur.core.tracking.sparse import Bounds, choose_keys, compute_centres, compute_reaches
+from blender_faceblur.core.tracking.averaging import Runs
+from blender_faceblur.core.tracking.sparse import (
+    Bounds,
+    choose_keys,
+    choose_keys_together,
+    compute_centres,
+    compute_reaches,
+)
 
 
 def make_path(count: int) -> NDArray[np.float64]:
@@ -59,3 +66,19 @@ def test_one_or_two_frames_are_all_keyed() -> None:
         path = make_path(count)
         frames, keys = choose_keys([wider(path, 1)], make_bounds(path, 2))
         assert frames == list(range(count)) and keys.shape == (count, 5)
+
+
+def test_keys_of_several_tracks_are_those_of_each_alone() -> None:
+    lengths = (1, 2, 40, 400, 3, 90)
+    paths = [make_path(length) + np.array([0, 0, 0, 0, 0.1 * length]) for length in lengths]
+    whole = np.concatenate(paths)
+    frames, keys = choose_keys_together([wider(whole, 2), wider(whole, 1)], make_bounds(whole, 4), Runs(lengths))
+    found: list[int] = []
+    begin = 0
+    for path in paths:
+        own, ellipses = choose_keys([wider(path, 2), wider(path, 1)], make_bounds(path, 4))
+        count = len(found)
+        found += [begin + frame for frame in own]
+        np.testing.assert_allclose(keys[count : len(found)], ellipses, rtol=0, atol=1e-9)
+        begin += len(path)
+    assert frames == found

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..geometry import Array, compute_areas, fit_ellipses, reduce_to_faces
 from ..types import Ellipse, Evidence, Sample
+from .averaging import Runs
 from .observations import Trajectory
 from .smoothing import fill_rolls, smooth_ellipses
 
@@ -73,6 +75,9 @@ class FillingSettings:
     motion_growth_share: float = 0.5
     """Growth of each side of the box along the motion, as a share of the motion beyond `slow_sizes`. Raising it covers
     more of the blur. Origin not recorded."""
+    together_frames: int = 8192
+    """Frames of several tracks that are smoothed together. Raising it takes memory, about 3 kB a frame, and no less
+    time. Origin: two hundred tracks of two seconds."""
 
 
 FILLING = FillingSettings()
@@ -88,20 +93,99 @@ def split_at_gaps(trajectory: Trajectory, cuts: list[int], longest: int) -> list
     return [trajectory.select(rows) for rows in np.split(np.arange(len(shot)), np.nonzero(apart)[0] + 1)]
 
 
-def fill_trajectory(
-    trajectory: Trajectory,
+@dataclass(frozen=True, slots=True)
+class TrajectoryPart:
+    """A trajectory, or a part of one, that is to be filled within its shot, and extrapolated for at most `leaving_s`
+    where it leaves the picture. Extrapolated boxes of what is doubtful grow no more than others without a detection."""
+
+    trajectory: Trajectory
+    leaving_s: float
+    is_doubtful: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Filled:
+    """A box for each of N consecutive frames (N x 4), and how far it grew for what is uncertain."""
+
+    frames: NDArray[np.int_]
+    boxes: Array
+    grown: Array
+    evidence: NDArray[np.int_]
+    confidence: Array
+    rolls: Array
+    """Radians; NaN where they are unknown."""
+
+    @property
+    def is_upside_down(self) -> bool:
+        return bool(np.nansum(np.cos(self.rolls)) < 0)
+
+
+def fill_trajectories(
+    parts: Sequence[TrajectoryPart],
     cuts: list[int],
     frame_count: int,
     frame_size: tuple[int, int],
     frame_rate: float,
-    leaving_s: float,
     margin: float = 0.0,
-    shows_face: bool = True,
-    is_doubtful: bool = False,
-) -> list[Sample]:
-    """Samples of a trajectory within its shot: gaps filled, ends extrapolated, `margin` pixels added, motion
-    smoothed. Something other than a face fills its boxes. Extrapolated boxes of what is doubtful grow no more than
-    others without a detection."""
+    shows_faces: bool = True,
+) -> list[list[Sample]]:
+    """Samples of each trajectory within its shot: gaps filled, ends extrapolated, `margin` pixels added, motion
+    smoothed. What shows no faces fills its boxes."""
+    samples: list[list[Sample]] = []
+    waiting: list[_Filled] = []
+    for part in parts:
+        waiting.append(_fill(part, cuts, frame_count, frame_size, frame_rate))
+        if sum(len(one.frames) for one in waiting) >= FILLING.together_frames:
+            samples += _smooth(waiting, frame_count, frame_size, frame_rate, margin, shows_faces)
+            waiting.clear()
+    return samples + (_smooth(waiting, frame_count, frame_size, frame_rate, margin, shows_faces) if waiting else [])
+
+
+def _smooth(
+    filled: Sequence[_Filled],
+    frame_count: int,
+    frame_size: tuple[int, int],
+    frame_rate: float,
+    margin: float,
+    shows_faces: bool,
+) -> list[list[Sample]]:
+    """The samples of trajectories, all smoothed together, as a crowd has hundreds of them (see `Runs`)."""
+    runs = Runs([len(one.frames) for one in filled])
+    rolls = np.concatenate([fill_rolls(one.rolls, one.confidence, frame_rate) for one in filled])
+    boxes, confidence = (
+        np.concatenate([one.boxes for one in filled]),
+        np.concatenate([one.confidence for one in filled]),
+    )
+    away = np.concatenate([_compute_distances(one.evidence == _DETECTED) for one in filled]) / frame_rate
+    grown = np.concatenate([one.grown for one in filled]) + margin * np.array([-1.0, -1.0, 1.0, 1.0])
+    raw = fit_ellipses(grown, rolls)
+    certainty = _compute_certainty(boxes, confidence, away)
+    if shows_faces:
+        # Only the face's own box is reduced to the face; what was added for motion and doubt stays.
+        is_upside_down = np.repeat([one.is_upside_down for one in filled], runs.lengths)
+        whole = fit_ellipses(boxes, rolls)
+        raw += certainty[:, None] * (reduce_to_faces(whole, rolls, is_upside_down) - whole)
+    ellipses = smooth_ellipses(raw, certainty, frame_size, frame_rate, runs)
+    return [
+        [
+            Sample(frame, Ellipse(*ellipse), _EVIDENCE[kind], sure)
+            for frame, ellipse, kind, sure in zip(
+                one.frames.tolist(),
+                ellipses[rows].tolist(),
+                one.evidence.tolist(),
+                one.confidence.tolist(),
+                strict=True,
+            )
+            if 0 <= frame < frame_count
+        ]
+        for one, rows in zip(filled, runs.list_slices(), strict=True)
+    ]
+
+
+def _fill(
+    part: TrajectoryPart, cuts: list[int], frame_count: int, frame_size: tuple[int, int], frame_rate: float
+) -> _Filled:
+    trajectory, leaving_s = part.trajectory, part.leaving_s
     first, last = int(trajectory.frames[0]), int(trajectory.frames[-1])
     shot = bisect_right(cuts, first)
     begin = max(0, cuts[shot - 1] if shot else 0)
@@ -122,24 +206,8 @@ def fill_trajectory(
     confidence = np.pad(confidence, (len(before), len(after)), mode="edge")
     rolls = np.pad(rolls, (len(before), len(after)), constant_values=np.nan)
     grown = _grow_undetected(boxes, evidence == _DETECTED, frame_rate)
-    grown = _grow_moving(grown if is_doubtful else _grow_extrapolated(grown, evidence, frame_rate))
-    grown += margin * np.array([-1.0, -1.0, 1.0, 1.0])
-    filled = fill_rolls(rolls, confidence, frame_rate)
-    raw = fit_ellipses(grown, filled)
-    certainty = _compute_certainty(boxes, confidence, _compute_distances(evidence == _DETECTED) / frame_rate)
-    if shows_face:
-        # Only the face's own box is reduced to the face; what was added for motion and doubt stays.
-        is_upside_down = bool(np.nansum(np.cos(rolls)) < 0)
-        whole = fit_ellipses(boxes, filled)
-        raw += certainty[:, None] * (reduce_to_faces(whole, filled, is_upside_down) - whole)
-    ellipses = smooth_ellipses(raw, certainty, frame_size, frame_rate)
-    return [
-        Sample(frame, Ellipse(*ellipse), _EVIDENCE[kind], sure)
-        for frame, ellipse, kind, sure in zip(
-            frames.tolist(), ellipses.tolist(), evidence.tolist(), confidence.tolist(), strict=True
-        )
-        if 0 <= frame < frame_count
-    ]
+    grown = _grow_moving(grown if part.is_doubtful else _grow_extrapolated(grown, evidence, frame_rate))
+    return _Filled(frames, boxes, grown, evidence, confidence, rolls)
 
 
 def _compute_certainty(boxes: Array, confidence: Array, undetected_s: Array) -> Array:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import bisect_right
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from ..geometry import Array, compute_areas, compute_centre, compute_paired_comm
 from ..types import ReviewItem, ReviewReason, Sample, Suppression, SuppressionReason, Track, TrackKind, TrackStatus
 from .appearance import is_similar_appearance
 from .face_probability import FACE_PROBABILITY, compute_face_logit, is_contradicted
-from .filling import FILLING, fill_trajectory, split_at_gaps
+from .filling import FILLING, TrajectoryPart, fill_trajectories, split_at_gaps
 from .observations import ObservationTable, Trajectory
 from .review_items import find_review_items, make_review_item
 from .shots import drop_rapid_cuts
@@ -177,23 +178,21 @@ def link_tracks(
         bool(reason) and not (cover_uncertain and _is_likely(trajectory, strong_confidence, frame_size))
         for trajectory, reason in zip(trajectories, reasons, strict=True)
     ]
-    for trajectory, reason, is_suppressed in _drop_contained(list(zip(trajectories, reasons, suppressed, strict=True))):
+    kept = _drop_contained(list(zip(trajectories, reasons, suppressed, strict=True)))
+    parts = [
+        [
+            # What may not be a face is not extrapolated out of the picture: its motion is as unreliable as its size.
+            TrajectoryPart(part, FILLING.extrapolate_s if reason else FILLING.leaving_s, id(trajectory) in doubtful)
+            for part in split_at_gaps(trajectory, cuts, round(LINKING.join_gap_s * frame_rate))
+        ]
+        for trajectory, reason, _ in kept
+    ]
+    together = list(itertools.chain.from_iterable(parts))
+    filled = iter(fill_trajectories(together, cuts, frame_count, frame_size, frame_rate, margin, shows_faces))
+    for (trajectory, reason, is_suppressed), own in zip(kept, parts, strict=True):
         samples: list[Sample] = []
-        # What may not be a face is not extrapolated out of the picture: its motion is as unreliable as its size.
-        leaving_s = FILLING.extrapolate_s if reason else FILLING.leaving_s
-        for part in split_at_gaps(trajectory, cuts, round(LINKING.join_gap_s * frame_rate)):
-            filled = fill_trajectory(
-                part,
-                cuts,
-                frame_count,
-                frame_size,
-                frame_rate,
-                leaving_s,
-                margin,
-                shows_faces,
-                is_doubtful=id(trajectory) in doubtful,
-            )
-            samples += [s for s in filled if not samples or s.source_frame > samples[-1].source_frame]
+        for part in itertools.islice(filled, len(own)):
+            samples += [s for s in part if not samples or s.source_frame > samples[-1].source_frame]
         if samples:
             track = (
                 Track("", samples, status=TrackStatus.SUPPRESSED, suppression=reason)

@@ -6,11 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from ..geometry import Array, grow_to_contain
-from .averaging import average
-from .sparse import Bounds, choose_keys, compute_centres, compute_reaches, lead_out
+from .averaging import Runs
+from .sparse import Bounds, choose_keys_together, compute_centres, compute_reaches, lead_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +57,6 @@ def _compute_gaussian(sigma: float) -> Array:
     return np.asarray(kernel / kernel.sum())
 
 
-def _raise_to_maxima(values: Array, kernel: Array) -> Array:
-    """A smooth curve that is nowhere below `values`: the mean of the maxima of all windows that contain a point."""
-    reach = len(kernel) // 2
-    padded = np.concatenate([np.full(2 * reach, values[0]), values, np.full(2 * reach, values[-1])])
-    highest = sliding_window_view(padded, len(kernel)).max(axis=1)
-    return np.convolve(highest, kernel, "valid")
-
-
 def fill_rolls(rolls: Array, confidence: Array, frame_rate: float) -> Array:
     """Rolls (N, radians, NaN if unknown) averaged over time and filled; half a turn does not change an ellipse."""
     known = np.isfinite(rolls)
@@ -75,36 +66,46 @@ def fill_rolls(rolls: Array, confidence: Array, frame_rate: float) -> Array:
     doubled = np.where(known, 2 * rolls, 0.0)
     kernel = _compute_gaussian(SMOOTHING.roll_s * frame_rate)
     columns = np.stack([weight * np.sin(doubled), weight * np.cos(doubled), weight], axis=1)
-    sine, cosine, near = average(columns, kernel).T
+    sine, cosine, near = Runs([len(rolls)]).average(columns, kernel).T
     at = np.nonzero(near > 1e-9)[0]
     angle = np.unwrap(np.arctan2(sine[at], cosine[at])) / 2
     return np.interp(np.arange(len(rolls)), at, angle)
 
 
-def smooth_ellipses(raw: Array, certainty: Array, frame_size: tuple[int, int], frame_rate: float) -> Array:
-    """Smooth the ellipses of consecutive frames (N x 5: cx, cy, rx, ry, angle).
+def smooth_ellipses(
+    raw: Array, certainty: Array, frame_size: tuple[int, int], frame_rate: float, runs: Runs | None = None
+) -> Array:
+    """Smooth the ellipses of consecutive frames (N x 5: cx, cy, rx, ry, angle); `runs`: which are consecutive, None if
+    all are.
 
     Each contains its own frame's one, but for `SMOOTHING.noise_share` where `certainty` (N, 0..1) is 1. They move
     linearly between as few keys as that allows, so that an editor corrects keys rather than noise.
     """
-    if len(raw) < 3:
+    runs = runs or Runs([len(raw)])
+    rows, long = runs.select(runs.lengths >= 3)
+    if not len(long.lengths):
         return raw
-    raw = raw.copy()
+    smoothed = raw.copy()
+    smoothed[rows] = _smooth_long(raw[rows], certainty[rows], frame_size, frame_rate, long)
+    return smoothed
+
+
+def _smooth_long(raw: Array, certainty: Array, frame_size: tuple[int, int], frame_rate: float, runs: Runs) -> Array:
     # Half a turn leaves an ellipse unchanged, but interpolation must not rotate it by half a turn.
-    raw[:, 4] = np.unwrap(raw[:, 4], period=np.pi)
+    raw[:, 4] = runs.unwrap(raw[:, 4], np.pi)
     inner = raw.copy()
     inner[:, 2:4] *= 1 - SMOOTHING.noise_share * certainty[:, None]
-    smooth = _smooth_tightly(raw, inner, frame_rate)
+    smooth = _smooth_tightly(raw, inner, frame_rate, runs)
     height = 2 * np.maximum(smooth[:, 2], smooth[:, 3])
     room = np.maximum(
         np.minimum(SMOOTHING.room_share * height, SMOOTHING.most_room_share * min(frame_size)), SMOOTHING.least_room_px
     )
-    calm = _smooth_calmly(smooth, _compute_gaussian(SMOOTHING.calm_s * frame_rate))
+    calm = _smooth_calmly(smooth, _compute_gaussian(SMOOTHING.calm_s * frame_rate), runs)
     wider = np.zeros_like(smooth)
     wider[:, 2:4] = SMOOTHING.candidate_room_share * room[:, None]
     # A tight candidate for straight motion, and wider ones that lead out of turns.
     candidates = [smooth] + [
-        grow_to_contain(lead_out(motion, room), inner) for motion in (smooth, smooth + wider, calm + wider)
+        grow_to_contain(lead_out(motion, room, runs), inner) for motion in (smooth, smooth + wider, calm + wider)
     ]
     bounds = Bounds(
         compute_centres(inner),
@@ -112,24 +113,25 @@ def smooth_ellipses(raw: Array, certainty: Array, frame_size: tuple[int, int], f
         compute_centres(smooth),
         compute_reaches(smooth) + room[:, None],
     )
-    frames, keys = choose_keys(candidates, bounds)
+    # Each run has keys on its first and on its last frame, so that nothing is interpolated from one to the next.
+    frames, keys = choose_keys_together(candidates, bounds, runs)
     at = np.arange(len(raw))
     even = np.stack([np.interp(at, frames, keys[:, i]) for i in range(5)], axis=1)
     return grow_to_contain(even, inner)
 
 
-def _smooth_tightly(raw: Array, inner: Array, frame_rate: float) -> Array:
+def _smooth_tightly(raw: Array, inner: Array, frame_rate: float, runs: Runs) -> Array:
     kernel = _compute_gaussian(SMOOTHING.place_s * frame_rate)
-    smooth = _smooth_calmly(raw, kernel)
+    smooth = _smooth_calmly(raw, kernel, runs)
     smooth[:, 4] = raw[:, 4]
     # What each frame lacks, as one margin for both semi-axes, spread smoothly over its neighbours.
-    margin = _raise_to_maxima(grow_to_contain(smooth, inner)[:, 2] - smooth[:, 2], kernel)
+    margin = runs.raise_to_maxima(grow_to_contain(smooth, inner)[:, 2] - smooth[:, 2], kernel)
     smooth[:, 2:4] += margin[:, None]
     return grow_to_contain(smooth, inner)
 
 
-def _smooth_calmly(ellipses: Array, kernel: Array) -> Array:
-    calm = average(ellipses, kernel, keep_trend=True)
+def _smooth_calmly(ellipses: Array, kernel: Array, runs: Runs) -> Array:
+    calm = runs.average(ellipses, kernel, keep_trend=True)
     # A trend continued beyond an end can fall below zero.
     calm[:, 2:4] = np.maximum(calm[:, 2:4], ellipses[:, 2:4] / 2)
     return calm

@@ -8,6 +8,7 @@ in a direction u is c . u + |A^T u|, with centre c and matrix A both linear in t
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from .. import geometry
 from ..geometry import Array, list_units
-from .averaging import average
+from .averaging import Runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,9 @@ class SparseKeySettings:
     first_guess_frames: int = 8
     """Frames that the search for the next key tries first. Raising it only affects speed: the search doubles and halves
     from there. Origin not recorded."""
+    together_frames: int = 4096
+    """Frames of several tracks whose shapes are compared in one computation. Raising it only affects memory and speed.
+    Origin: a computation on a few frames takes as long as on a hundred, and one on this many fits into the caches."""
 
 
 SPARSE_KEYS = SparseKeySettings()
@@ -75,108 +79,197 @@ class Bounds:
         return np.asarray(inside.all(axis=1))
 
 
-def lead_out(ellipses: Array, room: Array) -> Array:
-    """Ellipses moved and enlarged a little beyond their turns, where straight lines between keys would cut inside.
+def lead_out(ellipses: Array, room: Array, runs: Runs | None = None) -> Array:
+    """Ellipses (N x 5) moved and enlarged a little beyond their turns, where straight lines between keys would cut
+    inside.
 
     The difference from the mean over some frames points out of the curve; at most a share of `room` (N, pixels) is
-    used.
+    used. `runs`: which of the ellipses follow one another; None if all do.
     """
+    runs = runs or Runs([len(ellipses)])
     out = ellipses.copy()
     reach = SPARSE_KEYS.turn_frames
-    if len(ellipses) < 2 * reach:
+    rows, long = runs.select(runs.lengths >= 2 * reach)
+    if not len(long.lengths):
         return out
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (reach / 2)) ** 2)
-    mean = average(ellipses[:, :4], kernel / kernel.sum(), keep_trend=True)
+    mean = long.average(ellipses[rows, :4], kernel / kernel.sum(), keep_trend=True)
     for columns, share in ((slice(0, 2), SPARSE_KEYS.lead_place_share), (slice(2, 4), SPARSE_KEYS.lead_size_share)):
-        step = ellipses[:, columns] - mean[:, columns]
+        step = ellipses[rows, columns] - mean[:, columns]
         length = np.maximum(np.hypot(step[:, 0], step[:, 1]), 1e-9)
-        out[:, columns] += step * np.minimum(1, share * room / length)[:, None]
+        out[rows, columns] += step * np.minimum(1, share * room[rows] / length)[:, None]
     return out
 
 
-def choose_keys(candidates: list[Array], bounds: Bounds) -> tuple[list[int], Array]:
+def choose_keys(candidates: Sequence[Array], bounds: Bounds) -> tuple[list[int], Array]:
     """Frames (K, including the first and the last) and ellipses (K x 5) to be keyed there.
 
     Each key is one of the `candidates` (N x 5 each, angles unwrapped) at its frame, as far from the previous key as the
     bounds of the frames in between allow; the earlier candidate wins a tie. The first candidate is the fallback, so it
     must be within the bounds at every frame, or at least contain the inner shape.
     """
-    return _Chooser(candidates, bounds).choose()
+    return choose_keys_together(candidates, bounds, Runs([len(candidates[0])]))
+
+
+def choose_keys_together(candidates: Sequence[Array], bounds: Bounds, runs: Runs) -> tuple[list[int], Array]:
+    """`choose_keys` for each of several runs of frames, whose keys follow one another in the result."""
+    chooser = _Chooser(candidates, bounds)
+    searches = [_search(chooser.usable, part.start, part.stop - 1) for part in runs.list_slices()]
+    found: dict[int, tuple[list[int], list[int]]] = {}
+    # All runs search at the same time, so that what they ask can be computed together.
+    waiting = _advance(dict.fromkeys(range(len(searches))), searches, found)
+    while waiting:
+        answers = chooser.fit([stretch for stretch in waiting.values() if stretch is not None])
+        waiting = _advance(dict(zip(waiting, answers, strict=True)), searches, found)
+    frames = [frame for number in range(len(searches)) for frame in found[number][0]]
+    chosen = [candidate for number in range(len(searches)) for candidate in found[number][1]]
+    return frames, np.array([candidates[c][f] for f, c in zip(frames, chosen, strict=True)])
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Linear motion from one candidate at frame `begin` to another at frame `end`."""
+
+    begin: int
+    start: int
+    end: int
+    candidate: int
+
+
+_Search = Generator[_Stretch, bool, tuple[list[int], list[int]]]
+"""Yields stretches, is sent whether each fits, and returns frames and the candidates to be keyed there."""
+
+
+def _advance(
+    answers: dict[int, bool | None], searches: Sequence[_Search], found: dict[int, tuple[list[int], list[int]]]
+) -> dict[int, _Stretch]:
+    """Give searches, by number, the answers that they wait for (None at first); what each asks next.
+
+    What those that end return is put into `found`.
+    """
+    asked: dict[int, _Stretch] = {}
+    for number, answer in answers.items():
+        try:
+            asked[number] = next(searches[number]) if answer is None else searches[number].send(answer)
+        except StopIteration as end:
+            found[number] = end.value
+    return asked
+
+
+def _search(usable: Sequence[Sequence[bool]], first: int, last: int) -> _Search:
+    """Search the keys for the frames from `first` to `last`; `usable` says for each candidate and frame whether it is
+    within the bounds."""
+    # The length of the previous stretch in frames: the next one is likely to be similar.
+    guess = SPARSE_KEYS.first_guess_frames
+    starts = [c for c in range(len(usable)) if usable[c][first]] or [0]
+    frames, chosen = [first], [starts[0]]
+    while frames[-1] < last:
+        begin = frames[-1]
+        best = (begin, 0, starts[0])
+        for start in starts:
+            for candidate in range(len(usable)):
+                end = yield from _find_farthest(usable[candidate], begin, start, candidate, best[0], last, guess)
+                if end > best[0]:
+                    best = (end, candidate, start)
+        if best[0] == begin:
+            best = (begin + 1, 0, best[2])
+        chosen[-1] = best[2]
+        frames.append(best[0])
+        chosen.append(best[1])
+        starts = [best[1]]
+        guess = max(2, (best[0] - begin) // 2)
+    return frames, chosen
+
+
+def _find_farthest(
+    usable: Sequence[bool], begin: int, start: int, candidate: int, beaten: int, last: int, guess: int
+) -> Generator[_Stretch, bool, int]:
+    """The farthest frame at which the candidate can be keyed next; at most `beaten` if it does not reach farther."""
+    low = max(begin, beaten)
+    if low >= last:
+        return low
+    if low > begin and not (yield from _ask(usable, begin, start, low + 1, candidate)):
+        return low
+    step = guess if low == begin else 2
+    high = last + 1
+    # Double the step, then bisect: whether a stretch fits is nearly monotonic.
+    while low + step <= last and low + step < high:
+        if (yield from _ask(usable, begin, start, low + step, candidate)):
+            low += step
+            step *= 2
+        else:
+            high = low + step
+    if high > last and low < last and (yield from _ask(usable, begin, start, last, candidate)):
+        low = last
+    while high - low > 1 and low < last:
+        middle = (low + high) // 2
+        if (yield from _ask(usable, begin, start, middle, candidate)):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _ask(usable: Sequence[bool], begin: int, start: int, end: int, candidate: int) -> Generator[_Stretch, bool, bool]:
+    if not usable[end]:
+        return False
+    if end == begin + 1:
+        return True
+    return (yield _Stretch(begin, start, end, candidate))
 
 
 _INSIDE_AND_OUTSIDE = np.array([[1.0], [-1.0]])
 
 
 class _Chooser:
-    def __init__(self, candidates: list[Array], bounds: Bounds) -> None:
-        self._candidates = candidates
-        self._last = len(candidates[0]) - 1
-        self._maps = [_compute_maps(c) for c in candidates]
-        everywhere = slice(0, self._last + 1)
+    """Says which stretches stay within the bounds. `usable`: the same for each candidate and frame (C x N)."""
+
+    def __init__(self, candidates: Sequence[Array], bounds: Bounds) -> None:
+        self._maps = np.stack([_compute_maps(c) for c in candidates])
+        everywhere = slice(0, len(candidates[0]))
         # Both bounds together: what a shape reaches beyond the inner one, and what the outer one reaches beyond it.
         self._centres = np.stack([bounds.inner_centres, bounds.outer_centres], axis=1)
         self._reaches = np.stack([bounds.inner_reaches, -bounds.outer_reaches], axis=1)
-        self._usable = [bounds.contain(everywhere, m[:, 0], _measure(m)).tolist() for m in self._maps]
-        # The length of the previous stretch in frames: the next one is likely to be similar.
-        self._guess = SPARSE_KEYS.first_guess_frames
+        self.usable: list[list[bool]] = [bounds.contain(everywhere, m[:, 0], _measure(m)).tolist() for m in self._maps]
 
-    def choose(self) -> tuple[list[int], Array]:
-        starts = [c for c, usable in enumerate(self._usable) if usable[0]] or [0]
-        frames, chosen = [0], [starts[0]]
-        while frames[-1] < self._last:
-            begin = frames[-1]
-            best = (begin, 0, starts[0])
-            for start in starts:
-                for candidate in range(len(self._maps)):
-                    end = self._find_farthest(begin, start, candidate, best[0])
-                    if end > best[0]:
-                        best = (end, candidate, start)
-            if best[0] == begin:
-                best = (begin + 1, 0, best[2])
-            chosen[-1] = best[2]
-            frames.append(best[0])
-            chosen.append(best[1])
-            starts = [best[1]]
-            self._guess = max(2, (best[0] - begin) // 2)
-        return frames, np.array([self._candidates[c][f] for f, c in zip(frames, chosen, strict=True)])
+    def fit(self, stretches: Sequence[_Stretch]) -> list[bool]:
+        """Whether each stretch stays within the bounds of all frames between its ends (at least one)."""
+        answers: list[bool] = []
+        most = SPARSE_KEYS.together_frames
+        group: list[_Stretch] = []
+        count = 0
+        for stretch in stretches:
+            count += stretch.end - stretch.begin - 1
+            if group and count > most:
+                answers += self._fit_group(group)
+                group, count = [], stretch.end - stretch.begin - 1
+            group.append(stretch)
+        return answers + self._fit_group(group)
 
-    def _find_farthest(self, begin: int, start: int, candidate: int, beaten: int) -> int:
-        """The farthest frame at which the candidate can be keyed next; at most `beaten` if it does not reach
-        farther."""
-        low = max(begin, beaten)
-        if low >= self._last:
-            return low
-        if low > begin and not self._fits(begin, start, low + 1, candidate):
-            return low
-        step = self._guess if low == begin else 2
-        high = self._last + 1
-        # Double the step, then bisect: whether a stretch fits is nearly monotonic.
-        while low + step <= self._last and low + step < high:
-            if self._fits(begin, start, low + step, candidate):
-                low += step
-                step *= 2
-            else:
-                high = low + step
-        if high > self._last and low < self._last and self._fits(begin, start, self._last, candidate):
-            low = self._last
-        while high - low > 1 and low < self._last:
-            middle = (low + high) // 2
-            if self._fits(begin, start, middle, candidate):
-                low = middle
-            else:
-                high = middle
-        return low
+    def _fit_group(self, group: Sequence[_Stretch]) -> list[bool]:
+        if len(group) == 1:
+            (one,) = group
+            first, frames = self._maps[one.start, one.begin], slice(one.begin + 1, one.end)
+            weight = np.arange(1, one.end - one.begin) / (one.end - one.begin)
+            between = first + weight[:, None, None] * (self._maps[one.candidate, one.end] - first)
+            return [bool(self._contain(between, self._centres[frames], self._reaches[frames]).all())]
+        begin, start, end, candidate = np.array([(s.begin, s.start, s.end, s.candidate) for s in group]).T
+        counts = end - begin - 1
+        places = np.cumsum(counts) - counts
+        step = np.arange(1, counts.sum() + 1) - np.repeat(places, counts)
+        rows = np.repeat(begin, counts) + step
+        firsts = self._maps[start, begin]
+        ways = self._maps[candidate, end] - firsts
+        weights = step / np.repeat(end - begin, counts)
+        between = np.repeat(firsts, counts, axis=0) + weights[:, None, None] * np.repeat(ways, counts, axis=0)
+        inside = self._contain(between, self._centres[rows], self._reaches[rows])
+        fits: list[bool] = np.logical_and.reduceat(inside, places).tolist()
+        return fits
 
-    def _fits(self, begin: int, start: int, end: int, candidate: int) -> bool:
-        if not self._usable[candidate][end]:
-            return False
-        if end == begin + 1:
-            return True
-        first = self._maps[start][begin]
-        frames, weight = slice(begin + 1, end), np.arange(1, end - begin) / (end - begin)
-        between = first + weight[:, None, None] * (self._maps[candidate][end] - first)
-        room = _measure(between)[:, None] * _INSIDE_AND_OUTSIDE - self._reaches[frames]
-        return bool((np.abs(between[:, :1] - self._centres[frames]) <= room).all())
+    def _contain(self, shapes: Array, centres: Array, reaches: Array) -> NDArray[np.bool_]:
+        """Which shapes (N x 3 x D) are within both bounds, whose centres and reaches are N x 2 x D."""
+        room = _measure(shapes)[:, None] * _INSIDE_AND_OUTSIDE - reaches
+        return np.asarray((np.abs(shapes[:, :1] - centres) <= room).all(axis=(1, 2)))
 
 
 def _measure(maps: Array) -> Array:
