@@ -109,7 +109,8 @@ def _find_picture(timeline: Any, frame: int) -> int | None:
             speed = math.prod(effect.time_scalar for effect in clip.effects)
             start = clip.source_range.start_time
             first = clip.available_range().start_time.value
-            return int(math.floor(start.value + inside * speed * start.rate / RATE - first + 1e-6))
+            place: float = start.value + inside * speed * start.rate / RATE - first
+            return math.floor(place + 1e-6)
     return None
 
 
