@@ -295,7 +295,7 @@ def test_no_strip_is_checked_in_a_file_without_our_masks(
 def test_update_says_once_that_a_mask_cannot_have_a_speed_and_leaves_no_mask_strip(
     scene: Any, film: Path, tmp_path: Path
 ) -> None:
-    """Slow motion in the right half of a cut clip leaves a hidden part with another speed."""
+    """Slow motion in the right half of a cut clip leaves a part with another speed, which is then made visible."""
     import blender_faceblur
     from blender_faceblur.blender.common.jobs import JOB
     from blender_faceblur.blender.guard.checks import check_strip
@@ -308,6 +308,7 @@ def test_update_says_once_that_a_mask_cannot_have_a_speed_and_leaves_no_mask_str
     name = next(s.name for s in scene.sequence_editor.strips_all if s.type == "MOVIE" and s.name not in before)
     disks.operate(scene, bpy.ops.sequencer.retiming_segment_speed_set, find(scene, name), speed=50)
     assert len(find(scene, name).retiming_keys) > 2
+    find(scene, name).frame_offset_start -= 9
     sync_mask_strips(scene)
     masks = {strip.name for strip in scene.sequence_editor.strips_all if strip.type == "MASK"}
     assert len(masks) == 1, "the right half has none"
@@ -330,3 +331,28 @@ def test_update_says_once_that_a_mask_cannot_have_a_speed_and_leaves_no_mask_str
     assert mask is not None
     put_cover(scene, find(scene, name), mask, EFFECT, load_document(mask))
     assert sync_mask_strips(scene) == [] and check_strip(scene, find(scene, name)) == []
+
+
+def test_update_covers_slow_motion_in_a_cut_clip(scene: Any, film: Path) -> None:
+    import blender_faceblur
+    from blender_faceblur.blender.common.jobs import JOB
+    from blender_faceblur.blender.guard.checks import check_strip
+    from blender_faceblur.blender.overlay.outlines import explain_fault
+
+    cover_footage(scene, find(scene, "first"), disks.build_document(film), EFFECT)
+    pair = find(scene, "first"), get_modifier(find(scene, "first")).input_mask_strip
+    before = {strip.name for strip in scene.sequence_editor.strips_all}
+    disks.operate(scene, bpy.ops.sequencer.split, *pair, frame=20, type="SOFT", side="RIGHT")
+    name = next(s.name for s in scene.sequence_editor.strips_all if s.type == "MOVIE" and s.name not in before)
+    blender_faceblur.register()
+    try:
+        disks.operate(scene, bpy.ops.sequencer.retiming_segment_speed_set, find(scene, name), speed=50)
+        for _ in range(2):
+            for strip in scene.sequence_editor.strips_all:
+                strip.select = strip.name == name
+            scene.sequence_editor.active_strip = find(scene, name)
+            assert bpy.ops.faceblur.apply() == {"FINISHED"} and not JOB.problems
+            assert explain_fault(find(scene, name)) == "" and check_strip(scene, find(scene, name)) == []
+            assert sum(strip.type == "MASK" for strip in scene.sequence_editor.strips_all) == 2
+    finally:
+        blender_faceblur.unregister()

@@ -14,6 +14,7 @@ from ...core.translation import translate
 from ...core.types import FaceBlurError, TrackDocument
 from ...worker.protocol import SourceRef
 from .marks import BAKED
+from .speeds import get_timing
 
 KINDS = ("MOVIE", "IMAGE")
 
@@ -121,18 +122,19 @@ def get_preview_range(scene: bpy.types.Scene) -> tuple[int, int]:
 def find_timeline_frame(strip: bpy.types.Strip, spans: list[tuple[int, int]], frame_count: int) -> int | None:
     """The first timeline frame at which the strip shows a source frame in the half-open `spans`; None if there is none.
 
-    Exact for strips with one speed; for strips with several speeds it uses their mean.
+    Exact if what the strip shows has one speed that is known; for other strips it uses the mean of their speeds.
     """
     if frame_count == 1:
         return int(strip.frame_final_start) if spans else None
-    stretch = strip.frame_duration / frame_count
+    first_frame, duration = get_timing(strip, frame_count)
+    stretch = duration / frame_count
     first: int | None = None
     for start, stop in spans:
         low, high = start * stretch, stop * stretch
         if strip.use_reverse_frames:
-            low, high = strip.frame_duration - high, strip.frame_duration - low
-        shown = math.ceil(max(low + strip.frame_start, strip.frame_final_start) - 1e-3)
-        if shown < min(high + strip.frame_start, strip.frame_final_end):
+            low, high = duration - high, duration - low
+        shown = math.ceil(max(low + first_frame, strip.frame_final_start) - 1e-3)
+        if shown < min(high + first_frame, strip.frame_final_end):
             first = shown if first is None else min(first, shown)
     return first
 
@@ -168,10 +170,11 @@ def compute_source_frame(strip: bpy.types.Strip, timeline_frame: int, frame_coun
     """The source frame that a strip with one speed shows at a timeline frame; None if it shows nothing there."""
     if not strip.frame_final_start <= timeline_frame < strip.frame_final_end:
         return None
-    place = timeline_frame - strip.frame_start
+    first_frame, duration = get_timing(strip, frame_count)
+    place = timeline_frame - first_frame
     if strip.use_reverse_frames:
-        place = strip.frame_duration - 1 - place
-    return min(max(int(place * frame_count / max(strip.frame_duration, 1)), 0), frame_count - 1)
+        place = duration - 1 - place
+    return min(max(int(place * frame_count / max(duration, 1) + 1e-4), 0), frame_count - 1)
 
 
 def _resolve_path(strip: bpy.types.Strip, path: str) -> Path:

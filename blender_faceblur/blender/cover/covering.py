@@ -16,6 +16,7 @@ from ...core.translation import translate
 from ...core.types import FaceBlurError, TrackDocument
 from ..common.footage import Footage, check_document, get_footage
 from ..common.marks import BAKED, get_modifier
+from ..common.speeds import has_several_speeds, is_speed_unknown
 from ..masks.changes import write_analysis
 from ..masks.document import compute_widest_px, get_document_text, load_document
 from ..masks.record import DamagedRecordError, MaskRecord, get_fingerprint, has_record, list_own_masks
@@ -191,6 +192,12 @@ def find_lost_mask(strip: bpy.types.Strip) -> bpy.types.Mask | None:
     modifier = get_modifier(strip)
     mask = modifier.node_group.get(MASK_MARK) if modifier is not None else None
     return mask if isinstance(mask, bpy.types.Mask) and has_record(mask) else None
+
+
+def lost_mask_to_speed(strip: bpy.types.Strip) -> bool:
+    """Whether a strip whose cover has no Mask strip has speeds that a Mask strip cannot have, as far as is known."""
+    lost = find_lost_mask(strip)
+    return has_several_speeds(strip) and (lost is None or is_speed_unknown(strip, lost.frame_end - lost.frame_start))
 
 
 def find_mask_of_footage(footage: Footage) -> bpy.types.Mask | None:

@@ -20,10 +20,11 @@ from bpy.app.handlers import persistent
 
 from ..common.footage import KINDS
 from ..common.marks import BAKED, get_modifier
+from ..common.speeds import is_speed_unknown
 from ..masks.faces import is_face
 from ..masks.record import DamagedRecordError, MaskRecord
 from .covering import read_effect
-from .strips import get_mask, has_several_speeds
+from .strips import get_mask
 
 DRAWN = "faceblur_drawn"
 """Custom property of a strip whose cover is drawn, and not computed, while the animation plays."""
@@ -135,7 +136,7 @@ def is_drawable(strip: bpy.types.Strip, moved: MovedStrips) -> bool:
         or effect.inverse
         or BAKED in strip
         or len(strip.modifiers) != 1
-        or has_several_speeds(strip)
+        or is_speed_unknown(strip, mask.frame_end - mask.frame_start)
         or moved.has(strip)
     ):
         return False

@@ -9,6 +9,7 @@ still cache frames with an old mask, and a layer that Blender adds covers nothin
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 
 import bpy
@@ -16,12 +17,13 @@ from bpy.app.handlers import persistent
 
 from ...core.translation import translate
 from ..common.context import refresh_shown_sequencers
+from ..common.speeds import forget_speeds
 from ..masks.changes import forget_written, is_held, mark_dirty, watch_edits
 from ..masks.mask import extend_frame_range
 from ..masks.reading import adopt_layers
 from ..masks.record import DamagedRecordError, has_record, list_own_masks
 from .baked import forget_evaluated, mark_all_edited, mark_edited
-from .strips import has_other_speeds, is_out_of_speed, list_pairs, sync_mask_strips
+from .strips import forget_mask_timings, has_other_speeds, is_out_of_speed, list_pairs, sync_mask_strips
 
 _REFRESH_AFTER_S = 0.15
 """Delays a refresh, because a mask changes with every mouse move while a point is dragged."""
@@ -55,11 +57,28 @@ def unregister_handlers() -> None:
 def _forget(*_: object) -> None:
     forget_written()
     forget_evaluated()
+    _forget_speeds()
+
+
+def _forget_speeds() -> None:
+    forget_speeds()
+    forget_mask_timings()
+    _schedule_sync(bpy.data.scenes)
+
+
+def _schedule_sync(scenes: Iterable[bpy.types.Scene]) -> None:
+    """Give Mask strips the speeds of their footage soon, if they do not have them."""
+    # In background mode only a render shows anything, and `_prepare_render` prepares it.
+    if bpy.app.background or bpy.app.timers.is_registered(_sync_at_rest):
+        return
+    if any(has_other_speeds(scene) for scene in scenes):
+        bpy.app.timers.register(_sync_at_rest, first_interval=_SYNC_AFTER_S)
 
 
 @persistent
 def _rewind(*_: object) -> None:
     mark_all_edited()
+    _forget_speeds()
 
 
 @persistent
@@ -81,8 +100,7 @@ def _on_edit(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
     # A refresh or a change of speed needs an operator, which must not run in this handler.
     if changed and not bpy.app.timers.is_registered(_refresh):
         bpy.app.timers.register(_refresh, first_interval=_REFRESH_AFTER_S)
-    if not bpy.app.timers.is_registered(_sync_at_rest) and has_other_speeds(scene):
-        bpy.app.timers.register(_sync_at_rest, first_interval=_SYNC_AFTER_S)
+    _schedule_sync([scene])
 
 
 def _refresh() -> float | None:

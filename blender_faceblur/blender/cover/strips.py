@@ -15,9 +15,17 @@ from ...core.translation import translate
 from ...core.types import FaceBlurError
 from ..common.context import borrow_selection, read_numbers, select_only
 from ..common.marks import BAKED, MARK, get_modifier
+from ..common.speeds import TRIMS, MaskTiming, compute_mask_timing, has_several_speeds, measure_speeds
 from ..masks.record import has_record, list_own_masks
 
 MODIFIER_NAME = "Face Blur"
+
+_RETIMED: set[str] = set()
+"""The Mask strips whose speed is being changed: Blender calls our handler in between, which would set their times."""
+
+_MADE: dict[tuple[str, str], MaskTiming] = {}
+"""The timings that Mask strips got, by the names of scene and strip, because the speed keys of a Mask strip cannot be
+read. It is not stored in the file, where somebody could change it."""
 
 Operate = Callable[..., bool]
 """`operate(strips, operator, **options)` runs an operator of the sequencer on strips, of which the first is active."""
@@ -222,7 +230,8 @@ def _add_mask_strip(batch: CoverBatch, strip: bpy.types.Strip, mask: bpy.types.M
     channel = _choose_free_channel(strips, strip)
     mask_strip = strips.new_mask(f"{strip.name} faces", mask, channel, round(strip.frame_start))
     mask_strip.mute = True
-    if _differ_in_speed(scene, strip, mask_strip):
+    # The speeds of a strip with several may not have been measured yet. Then `sync_mask_strips` sets the mask's.
+    if is_out_of_speed(scene, strip, mask_strip) and _can_have_speed(strip, mask_strip):
         _copy_speed(scene, strip, mask_strip, batch.operate)
     _copy_times(strip, mask_strip)
     if mask_strip.frame_final_duration != strip.frame_final_duration:
@@ -269,16 +278,45 @@ def sync_mask_strip(
     Changing the speed needs operators, which must not run in a handler while an editor drags. `with_speed=False` leaves
     the speed for later.
     """
-    for name in _TRIMS:
+    _reset_trims(mask_strip)
+    if with_speed and has_several_speeds(footage):
+        measure_speeds(scene, [footage])
+    return _sync(scene, footage, mask_strip, with_speed)
+
+
+def forget_mask_timings() -> None:
+    """Forget what Mask strips got, because another file was opened, or an edit was undone."""
+    _MADE.clear()
+
+
+def _reset_trims(mask_strip: bpy.types.Strip) -> None:
+    for name in TRIMS:
         if getattr(mask_strip, name, 0):
             # A shorter Mask strip would count as a slower one.
             setattr(mask_strip, name, 0)
-    if is_out_of_speed(scene, footage, mask_strip):
-        if not with_speed:
-            return True
-        if has_several_speeds(footage) or not _copy_speed(scene, footage, mask_strip, partial(_operate, scene)):
+
+
+def _sync(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip, with_speed: bool) -> bool:
+    if mask_strip.name in _RETIMED:
+        return True
+    is_wrong, channel = is_out_of_speed(scene, footage, mask_strip), mask_strip.channel
+    if is_wrong and not with_speed:
+        return True
+    # A Mask strip that was retimed together with the footage may have several speeds and the right length.
+    is_changed = with_speed and (is_wrong or has_several_speeds(footage))
+    if is_changed:
+        if not _can_have_speed(footage, mask_strip):
+            return False
+        if not _copy_speed(scene, footage, mask_strip, partial(_operate, scene)):
             return False
     _copy_times(footage, mask_strip)
+    if mask_strip.channel != channel:
+        # For a moment it was so long that it overlapped another strip.
+        mask_strip.channel = channel
+    if is_changed and mask_strip.parent_meta() is not None:
+        # And longer than its meta strip, which gets its proper length back when the start of a strip in it changes.
+        mask_strip.frame_start += 1
+        mask_strip.frame_start -= 1
     return True
 
 
@@ -288,13 +326,16 @@ def sync_mask_strips(scene: bpy.types.Scene, with_speed: bool = True) -> list[st
     Such a strip is covered completely, because its modifier loses its mask. Its Mask strip is removed.
     """
     problems, lost = [], []
+    if with_speed:
+        measure_speeds(scene, [footage for footage, _, _ in list_pairs(scene) if has_several_speeds(footage)])
     for footage, modifier, mask_strip in list(list_pairs(scene)):
-        if not sync_mask_strip(scene, footage, mask_strip, with_speed):
+        _reset_trims(mask_strip)
+        if not _sync(scene, footage, mask_strip, with_speed):
             modifier.input_mask_strip = None
             lost.append(mask_strip.name)
             problems.append(
                 f"The strip '{footage.name}' is covered completely, because its mask cannot have its speed. "
-                "Give all of it one constant speed, also what is hidden behind its ends, then use Update."
+                "Give all that it shows one constant speed, then use Update."
             )
     # Removing a strip may move others in memory. Two strips may share a Mask strip, if only footage was copied.
     kept = {mask_strip.name for _, _, mask_strip in list_pairs(scene)} if lost else set()
@@ -305,16 +346,27 @@ def sync_mask_strips(scene: bpy.types.Scene, with_speed: bool = True) -> list[st
 
 
 def is_out_of_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> bool:
-    """Whether a Mask strip has another speed than its footage, or may have, because speed keys cannot be compared."""
-    return has_several_speeds(footage) or _differ_in_speed(scene, footage, mask_strip)
+    """Whether a Mask strip has another speed than its footage, or may have, because that is not known."""
+    if has_several_speeds(footage):
+        timing = _compute_timing(footage, mask_strip)
+        made = _MADE.get((scene.name, mask_strip.name))
+        return timing is None or made != timing or mask_strip.frame_duration != timing.length
+    return _differ_in_speed(scene, footage, mask_strip)
 
 
-def has_several_speeds(footage: bpy.types.Strip) -> bool:
-    """Whether a strip has speed keys that its Mask strip cannot have, or has frames trimmed for good."""
-    # The speed keys of a Mask strip cannot be read, so they cannot be compared. A film whose first or last pictures are
-    # trimmed for good is shorter without being faster.
-    is_trimmed = any(getattr(footage, name, 0) for name in _TRIMS)
-    return is_trimmed or len(getattr(footage, "retiming_keys", ())) > 2
+def _compute_timing(footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> MaskTiming | None:
+    """The timing that a Mask strip should have if the footage has several speeds."""
+    mask = mask_strip.mask
+    return compute_mask_timing(footage, mask.frame_end - mask.frame_start) if has_several_speeds(footage) else None
+
+
+def _can_have_speed(footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> bool:
+    return not has_several_speeds(footage) or _compute_timing(footage, mask_strip) is not None
+
+
+def is_out_of_time(footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> bool:
+    """Whether a Mask strip begins or ends elsewhere than its footage, or runs the other way."""
+    return any(_differ(getattr(mask_strip, name), value) for name, value in _compute_times(footage, mask_strip).items())
 
 
 def remove_strip(scene: bpy.types.Scene, strip: bpy.types.Strip) -> None:
@@ -328,16 +380,31 @@ def _remove_strip(strip: bpy.types.Strip, operate: Operate) -> None:
         strip.lock = locked
 
 
-_TRIMS = ("animation_offset_start", "animation_offset_end")
-"""How many first and last frames of the file a strip skips for good, unlike with its movable ends."""
+def _compute_times(footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> dict[str, float | bool]:
+    """The values that a Mask strip's properties should have."""
+    names = ("frame_start", "frame_offset_start", "frame_offset_end", "use_reverse_frames", "strobe")
+    times: dict[str, float | bool] = {name: getattr(footage, name) for name in names}
+    timing = _compute_timing(footage, mask_strip)
+    if timing is not None:
+        times["frame_start"] += timing.start
+        times["frame_offset_start"] -= timing.start
+        times["frame_offset_end"] = times["frame_start"] + timing.length - footage.frame_final_end
+    return times
 
-TIMES = ("frame_start", "frame_offset_start", "frame_offset_end", "use_reverse_frames", "strobe")
+
+def _differ(value: float, wanted: float) -> bool:
+    # Blender keeps times as 32-bit numbers.
+    return abs(value - wanted) > 0.01
 
 
 def _copy_times(footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> None:
-    for name in TIMES:
-        if getattr(mask_strip, name) != getattr(footage, name):
-            setattr(mask_strip, name, getattr(footage, name))
+    times = _compute_times(footage, mask_strip)
+    if _differ(mask_strip.frame_offset_start, times["frame_offset_start"]):
+        # One end stops short of the other.
+        mask_strip.frame_offset_end = 0
+    for name, value in times.items():
+        if _differ(getattr(mask_strip, name), value):
+            setattr(mask_strip, name, value)
 
 
 def _differ_in_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> bool:
@@ -353,12 +420,24 @@ def _differ_in_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_stri
 def _copy_speed(
     scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip, operate: Operate
 ) -> bool:
-    """Give the Mask strip the constant speed of its footage; False if that failed."""
-    operate((mask_strip,), bpy.ops.sequencer.retiming_reset)
-    if _differ_in_speed(scene, footage, mask_strip):
-        speed = 100 * mask_strip.frame_duration / footage.frame_duration
-        operate((mask_strip,), bpy.ops.sequencer.retiming_segment_speed_set, speed=speed)
-    return not _differ_in_speed(scene, footage, mask_strip)
+    """Give the Mask strip the constant speed of its footage, or of what that shows; False if that failed."""
+    timing = _compute_timing(footage, mask_strip)
+    _RETIMED.add(mask_strip.name)
+    try:
+        # The operator sets the speed between the ends only.
+        mask_strip.frame_offset_start = mask_strip.frame_offset_end = 0
+        operate((mask_strip,), bpy.ops.sequencer.retiming_reset)
+        if timing is not None:
+            mask_strip.frame_offset_start = timing.hidden
+            speed = 100 * (mask_strip.frame_duration - timing.hidden) / (timing.length - timing.hidden)
+            operate((mask_strip,), bpy.ops.sequencer.retiming_segment_speed_set, speed=speed)
+            _MADE[scene.name, mask_strip.name] = timing
+        elif _differ_in_speed(scene, footage, mask_strip):
+            speed = 100 * mask_strip.frame_duration / footage.frame_duration
+            operate((mask_strip,), bpy.ops.sequencer.retiming_segment_speed_set, speed=speed)
+    finally:
+        _RETIMED.discard(mask_strip.name)
+    return not is_out_of_speed(scene, footage, mask_strip)
 
 
 def _choose_free_channel(strips: Any, strip: bpy.types.Strip) -> int:

@@ -28,12 +28,13 @@ from ..cover.covering import (
     find_mask_of_footage,
     has_foreign_mask,
     list_masks_of,
+    lost_mask_to_speed,
     put_cover,
     read_effect,
 )
 from ..cover.fast_playback import is_drawn
 from ..cover.issues import SpeedSources, list_cover_issues
-from ..cover.strips import TIMES, get_mask, has_several_speeds, is_out_of_speed, sync_mask_strip
+from ..cover.strips import get_mask, is_out_of_speed, is_out_of_time, sync_mask_strip
 from ..masks.document import load_document
 from ..masks.record import MaskRecord, get_fingerprint, get_picture_size, list_own_masks, list_unreliable_tracks
 from ..preferences.properties import get_preferences
@@ -189,10 +190,10 @@ def _list_faults(  # noqa: C901
             "Its Mask strip has lost its mask.",
             repair=_get_mask_for(strip) is not None or _get_tracks(strip) is not None,
         )
-    elif mask is None and has_several_speeds(strip):
+    elif mask is None and lost_mask_to_speed(strip):
         add_fault(
-            "Its mask cannot have its speed: the whole picture is covered. Give all of it one constant speed, "
-            "also what is hidden behind its ends, then use Update.",
+            "Its mask cannot have its speed: the whole picture is covered. Give all that it shows one constant "
+            "speed, then use Update.",
             shows=False,
             repair=False,
         )
@@ -307,7 +308,7 @@ def _check_mask(
         )
     if is_out_of_speed(scene, strip, mask_strip):
         add_fault("Its Mask strip does not have the strip's speed.")
-    elif any(getattr(strip, name) != getattr(mask_strip, name) for name in TIMES):
+    elif is_out_of_time(strip, mask_strip):
         add_fault("Its Mask strip does not cover the same frames as the strip.")
     if list(_list_changes(scene, mask_strip)) or len(mask_strip.modifiers):
         add_fault("Its Mask strip was moved, scaled or modified.")

@@ -19,6 +19,7 @@ from ..common.context import DrawHandlers, get_sequencer_scene
 from ..common.footage import KINDS
 from ..common.marks import BAKED
 from ..common.selection import get_active_footage
+from ..common.speeds import get_timing
 from ..cover.covering import MUST_BE_COVERED
 from ..cover.projection import RegionProjection, get_region_projection
 from ..cover.strips import get_mask
@@ -148,14 +149,16 @@ def compute_source_ranges(
     strip: bpy.types.Strip, edges: NDArray[np.float64], count: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The half-open ranges of `count` source frames that a strip with one speed shows between timeline `edges`."""
-    duration = max(strip.frame_duration, 1)
+    first_frame, duration = get_timing(strip, count)
     # A timeline frame lasts until the next one, and counts for each column that it touches.
     low, high = np.floor(edges[:-1] + 1e-6), np.ceil(edges[1:] - 1e-6) - 1
-    low = np.clip(low, strip.frame_final_start, strip.frame_final_end - 1) - strip.frame_start
-    high = np.clip(high, strip.frame_final_start, strip.frame_final_end - 1) - strip.frame_start
+    low = np.clip(low, strip.frame_final_start, strip.frame_final_end - 1) - first_frame
+    high = np.clip(high, strip.frame_final_start, strip.frame_final_end - 1) - first_frame
     if strip.use_reverse_frames:
         low, high = duration - 1 - high, duration - 1 - low
-    first, last = (np.clip((place * count / duration).astype(np.intp), 0, count - 1) for place in (low, high))
+    first, last = (
+        np.clip((place * count / max(duration, 1) + 1e-4).astype(np.intp), 0, count - 1) for place in (low, high)
+    )
     return first, last + 1
 
 

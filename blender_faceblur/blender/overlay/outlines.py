@@ -23,7 +23,7 @@ from ..common.context import DrawHandlers, get_sequencer_scene
 from ..common.footage import KINDS, compute_source_frame
 from ..common.marks import BAKED, get_modifier
 from ..common.selection import get_active_footage
-from ..cover.covering import MUST_BE_COVERED, find_lost_mask, has_foreign_mask
+from ..cover.covering import MUST_BE_COVERED, find_lost_mask, has_foreign_mask, lost_mask_to_speed
 from ..cover.fast_playback import is_drawn, is_playing_fast
 from ..cover.hiding import hides
 from ..cover.projection import (
@@ -33,7 +33,7 @@ from ..cover.projection import (
     get_projection,
     get_region_projection,
 )
-from ..cover.strips import get_mask, has_several_speeds
+from ..cover.strips import get_mask
 from ..masks.faces import is_face
 from ..masks.overlay_cache import CachedMask, compute_code, get_cached, get_unit, list_switched_off
 from ..masks.record import LayerRecord, MaskRecord, list_own_masks
@@ -330,7 +330,7 @@ def explain_fault(strip: bpy.types.Strip) -> str:
     if has_foreign_mask(strip):
         return "its mask is gone, faces show"
     if get_mask(strip) is None:
-        if has_several_speeds(strip):
+        if lost_mask_to_speed(strip):
             return "its mask cannot have its speed, completely covered"
         return "its mask is lost, completely covered" if find_lost_mask(strip) else "completely covered"
     return ""

@@ -14,8 +14,8 @@ from ...common.footage import get_frame_rate
 from ...common.marks import BAKED, get_modifier
 from ...common.panels import Tab, draw_picture, draw_tall_list, write_lines
 from ...common.selection import get_active_footage
-from ...cover.covering import has_foreign_mask
-from ...cover.strips import get_mask, has_several_speeds
+from ...cover.covering import has_foreign_mask, lost_mask_to_speed
+from ...cover.strips import get_mask
 from ...guard.checks import has_unanalysed
 from ...masks.faces import is_face, list_faces, read_face
 from ...masks.overlay_cache import get_cached
@@ -159,10 +159,10 @@ def _list_faults(scene: bpy.types.Scene, strip: bpy.types.Strip) -> list[str]:
     if has_foreign_mask(strip):
         faults.append("The mask is gone: faces show. Use Check, then Repair")
     elif get_mask(strip) is None:
-        if has_several_speeds(strip):
+        if lost_mask_to_speed(strip):
             faults.append(
-                "The mask cannot have this strip's speed: the whole picture is covered. Give all of the strip one "
-                "constant speed, also what is hidden behind its ends, then use Update"
+                "The mask cannot have this strip's speed: the whole picture is covered. Give all that it shows one "
+                "constant speed, then use Update"
             )
         else:
             faults.append("The mask is lost: the whole picture is covered. Use Update to restore it")
