@@ -13,6 +13,7 @@ from ..core.detection.settings import DEFAULT_MARGIN, MARGINS
 from ..core.translation import CONTEXT
 from .correction.properties import EXTENT_ITEMS
 from .cover.live_effects import apply_chosen_effect
+from .detection.new_footage import allow
 from .people.properties import FACEBLUR_PG_people
 from .preferences.properties import EFFECT_ITEMS, MARGIN_TEXT, PRESET_ITEMS, SAMPLES_TEXT, get_preferences
 
@@ -26,6 +27,10 @@ def _as_preferred(name: str, items: list[tuple[str, str, str]] | None = None) ->
         return [item[0] for item in items].index(preferred) if items else preferred
 
     return read
+
+
+def _allow_detection(settings: Any, _: object) -> None:
+    allow(settings.id_data, settings.must_be_covered)
 
 
 class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
@@ -134,6 +139,15 @@ class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
     )
     show_coverage: BoolProperty(
         name="Coverage", default=True, description="Show on each strip in the timeline how its faces are covered"
+    )
+    must_be_covered: BoolProperty(
+        name="Cover All Footage",
+        options=set(),
+        description=(
+            "Render movie and image strips black in which faces were never detected, and detect their faces while "
+            "Blender is idle. Use Leave Uncovered for strips in which nothing has to be covered"
+        ),
+        update=_allow_detection,
     )
     black_out_undetected: BoolProperty(
         name="Black Out Undetected",

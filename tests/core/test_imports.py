@@ -175,7 +175,6 @@ ALLOWED: dict[str, set[str]] = {
         "blender/cover",
         "blender/rendering",
         "blender/thumbnails",
-        "blender/guard",
         "blender/review",
         "blender/overlay",
     },

@@ -159,3 +159,26 @@ def get_sequencer_scene(context: bpy.types.Context) -> Any:
     """The scene whose strips the sequencer shows; None if it has no strips."""
     scene = getattr(context.workspace, "sequencer_scene", None) or context.scene
     return scene if scene is not None and scene.sequence_editor is not None else None
+
+
+def is_tool_running(context: bpy.types.Context, *but: str) -> bool:
+    """Whether a tool is at work in a window, such as one that drags strips, other than the operators `but`.
+
+    Modal operators of other extensions do not count: some of them never end.
+    """
+    return any(
+        operator.bl_idname not in but and _is_blenders_or_ours(operator.bl_idname)
+        for window in context.window_manager.windows
+        for operator in window.modal_operators
+    )
+
+
+def _is_blenders_or_ours(name: str) -> bool:
+    # Operators that are written in C have no class in Python.
+    return name.startswith("FACEBLUR_") or bpy.types.Operator.bl_rna_get_subclass_py(name, None) is None
+
+
+def is_shown_or_rendered(context: bpy.types.Context) -> bool:
+    """Whether an animation is being played or rendered."""
+    windows = context.window_manager.windows
+    return bpy.app.is_job_running("RENDER") or any(window.screen.is_animation_playing for window in windows)

@@ -177,5 +177,27 @@ def compute_source_frame(strip: bpy.types.Strip, timeline_frame: int, frame_coun
     return min(max(int(place * frame_count / max(duration, 1) + 1e-4), 0), frame_count - 1)
 
 
+def list_hidden(scene: bpy.types.Scene) -> set[str]:
+    """The names of strips that nobody sees, because they, their channel or a meta strip around them is muted."""
+    inputs = {
+        part.name
+        for strip in scene.sequence_editor.strips_all
+        for part in (getattr(strip, name, None) for name in ("input_1", "input_2"))
+        if part is not None
+    }
+    found = set()
+    todo = [(scene.sequence_editor, False)]
+    while todo:
+        holder, is_hidden = todo.pop()
+        for strip in holder.strips:
+            is_muted = strip.mute or holder.channels[strip.channel].mute
+            hides = is_hidden or (is_muted and strip.name not in inputs)
+            if hides:
+                found.add(strip.name)
+            if strip.type == "META":
+                todo.append((strip, hides))
+    return found
+
+
 def _resolve_path(strip: bpy.types.Strip, path: str) -> Path:
     return Path(bpy.path.abspath(path, library=strip.id_data.library))

@@ -11,6 +11,7 @@ import bpy
 
 from ...core.translation import translate
 from ...core.types import FaceBlurError
+from .context import is_shown_or_rendered, is_tool_running
 from .jobs import JOB, Step, describe_step, redraw, run_to_end, stop
 
 _TICK_S = 0.1
@@ -31,7 +32,14 @@ class JobOperator:
     level = "INFO"
     """The report type of its success message."""
 
+    in_background = False
+    """Whether it runs by itself, beside the editor's work: ESC does not end it, it does not use the status bar, and it
+    ends when the editor starts another job, a render or playback."""
+
     _timer: bpy.types.Timer | None = None
+    _job: JobSteps | None = None
+    _result: Any = None
+    _done = False
 
     def begin(self, context: bpy.types.Context, wait_s: float | None) -> JobSteps:
         """The job. With `wait_s` it yields None whenever nothing has happened for that long. Raises FaceBlurError."""
@@ -53,69 +61,91 @@ class JobOperator:
         if not self._start(context, 0.0):
             return {"CANCELLED"}
         self._timer = context.window_manager.event_timer_add(_TICK_S, window=context.window)
-        _show_status(context)
+        self._show_status(context)
         return {"RUNNING_MODAL"}
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         operator: Any = self
-        if event.type == "ESC" and event.value == "PRESS":
+        if event.type == "ESC" and event.value == "PRESS" and not self.in_background:
             stop()
         elif event.type != "TIMER":
             return {"PASS_THROUGH"}
-        if JOB.job is None:
+        if self.in_background and JOB.job is self._job and is_shown_or_rendered(context):
+            stop()
+        if self._job is None or JOB.job is not self._job:
             self.cancel(context)
-            operator.report({"INFO"}, self.cancelled)
+            if not self.in_background:
+                operator.report({"INFO"}, self.cancelled)
             return {"CANCELLED"}
+        try:
+            if not self._done:
+                self._advance()
+        except FaceBlurError as error:
+            self._end(context)
+            return self._fail([str(error)])
+        except BaseException:
+            self._end(context)
+            raise
+        # A tool that is dragging strips keeps pointers to them, and a render reads the masks in its own thread.
+        if self._done and not is_tool_running(context, operator.bl_idname) and not bpy.app.is_job_running("RENDER"):
+            result = self._result
+            self._end(context)
+            return self._finish(context, result)
+        self._show_status(context)
+        redraw()
+        return {"PASS_THROUGH"}
+
+    def _advance(self) -> None:
+        """Drive the job for at most `_LONGEST_TICK_S`, and keep its result when it ends."""
+        assert self._job is not None
         until = time.monotonic() + _LONGEST_TICK_S
         try:
-            while (step := next(JOB.job)) is not None:
+            while (step := next(self._job)) is not None:
                 JOB.step = step
                 if time.monotonic() > until:
                     break
         except StopIteration as end:
-            self._end(context)
-            return self._finish(context, end.value)
-        except FaceBlurError as error:
-            self.cancel(context)
-            return self._fail([str(error)])
-        except BaseException:
-            self.cancel(context)
-            raise
-        _show_status(context)
-        redraw()
-        return {"PASS_THROUGH"}
+            self._done, self._result = True, end.value
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Run the whole job at once, for scripts and background mode."""
         if not self._start(context, None):
             return {"CANCELLED"}
-        assert JOB.job is not None
+        assert self._job is not None
         try:
-            return self._finish(context, run_to_end(JOB.job))
+            return self._finish(context, run_to_end(self._job))
         except FaceBlurError as error:
             return self._fail([str(error)])
         finally:
             self._end(context)
 
     def cancel(self, context: bpy.types.Context) -> None:
-        """End the job. Blender also calls this when a file is opened or the window is closed meanwhile."""
+        """End the job without a result. Blender also calls this when a file is opened or the window is closed."""
         self._end(context)
 
     def _start(self, context: bpy.types.Context, wait_s: float | None) -> bool:
         try:
-            JOB.job = self.begin(context, wait_s)
+            self._job = self.begin(context, wait_s)
         except FaceBlurError as error:
             self._fail([str(error)])
             return False
-        JOB.problems, JOB.notes, JOB.done = [], [], ""
+        if JOB.running:
+            # Only a job in the background, which is taken up again later: see `is_busy`.
+            stop()
+        JOB.job, JOB.in_background = self._job, self.in_background
+        self._done, self._result = False, None
+        if not self.in_background:
+            JOB.problems, JOB.notes, JOB.done = [], [], ""
         return True
 
     def _end(self, context: bpy.types.Context) -> None:
-        stop()
+        if JOB.job is self._job:
+            stop()
+        self._job = None
         if self._timer is not None:
             context.window_manager.event_timer_remove(self._timer)
             self._timer = None
-        if context.workspace is not None:
+        if context.workspace is not None and not self.in_background:
             context.workspace.status_text_set(None)
         redraw()
 
@@ -137,10 +167,11 @@ class JobOperator:
         operator: Any = self
         JOB.problems = problems
         for problem in problems:
-            operator.report({"ERROR"}, problem)
+            # An error opens a popup under the mouse, which must not interrupt other work.
+            operator.report({"WARNING" if self.in_background else "ERROR"}, problem)
         return {"CANCELLED"}
 
-
-def _show_status(context: bpy.types.Context) -> None:
-    if context.workspace is not None:
-        context.workspace.status_text_set(translate("Face Blur: {step}   ESC: cancel", step=describe_step(JOB.step)))
+    def _show_status(self, context: bpy.types.Context) -> None:
+        if context.workspace is not None and not self.in_background:
+            words = translate("Face Blur: {step}   ESC: cancel", step=describe_step(JOB.step))
+            context.workspace.status_text_set(words)

@@ -18,8 +18,9 @@ from ...worker.protocol import Message, Stage
 
 T = TypeVar("T")
 
-_LEAST_SHARE_TO_ESTIMATE = 0.02
-"""The share of a job that must be done before the remaining time is estimated."""
+_LEAST_WORK_S = 1.0
+"""How long a job must have worked before the remaining time is estimated. Raising it shows a time later, lowering it
+shows times that are too long, because the first pictures take longest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class JobState:
     """
 
     job: Generator[Step | None, None, Any] | None = None
+    in_background: bool = False
+    """Whether the job runs by itself, beside the editor's work. It prevents nothing, and another job replaces it."""
     step: Step | None = None
     provider: str = ""
     problems: list[str] = field(default_factory=list)
@@ -58,16 +61,27 @@ class JobState:
     """The result of the last verification of a film (`verification.FilmVerification`)."""
 
     @property
-    def active(self) -> bool:
+    def running(self) -> bool:
+        """Whether any job is running."""
         return self.job is not None
+
+    @property
+    def active(self) -> bool:
+        """Whether a job is running that an editor has started and waits for."""
+        return self.job is not None and not self.in_background
 
 
 class JobProgress:
-    """Runs one or more worker requests, one after the other, and computes the progress of them all."""
+    """Runs one or more worker requests, one after the other, and computes the progress of them all.
 
-    def __init__(self, count: int, wait_s: float | None) -> None:
-        """`count` is the number of requests; for `wait_s` see `watch_job`."""
-        self._count, self._wait_s, self._began = count, wait_s, time.monotonic()
+    A process first loads its networks, for seconds in which nothing is done. So the speed is that of the time since its
+    first progress, and the time left has a start for each request that has not begun.
+    """
+
+    def __init__(self, count: int, wait_s: float | None, requests: int | None = None) -> None:
+        """`count` is the number of sources, `requests` that of requests if it differs; for `wait_s` see `watch_job`."""
+        self._count, self._wait_s, self._requests = count, wait_s, requests or count
+        self._begun, self._starting_s, self._working_s, self._worked = 0, 0.0, 0.0, 0.0
 
     def run(
         self,
@@ -77,13 +91,18 @@ class JobProgress:
         on_message: Callable[[Message], None] | None = None,
         span: tuple[float, float] | None = None,
     ) -> Generator[Step | None, None, None]:
-        """Yield the steps of request `number` (from 1), and None whenever nothing happens for `wait_s`.
+        """Yield the steps of a request about source `number` (from 1), and None whenever nothing happens for `wait_s`.
 
         `on_message` gets all other messages. `span` is the share of the whole job (0..1) that is done before and after
         this request; without it, all requests count the same. Raises FaceBlurError if the request fails. Closing it
         ends all processes.
         """
         first, last = span or ((number - 1) / self._count, number / self._count)
+        self._begun += 1
+        began = worked_since = time.monotonic()
+        # A resumed analysis begins with a part done.
+        given: float | None = None
+        share = first
         with closing(watch_job(request, self._wait_s, on_message)) as steps:
             for progress in steps:
                 if progress is None:
@@ -91,7 +110,9 @@ class JobProgress:
                     continue
                 part = 1.0 if progress.stage is Stage.LINK else progress.done / max(progress.total, 1)
                 share = first + part * (last - first)
-                past = time.monotonic() - self._began
+                now = time.monotonic()
+                if given is None or share <= given:
+                    given, worked_since = share, now
                 yield Step(
                     strip,
                     number,
@@ -100,8 +121,24 @@ class JobProgress:
                     progress.done,
                     progress.total,
                     share,
-                    past / share * (1 - share) if share > _LEAST_SHARE_TO_ESTIMATE else None,
+                    self._estimate_left(share, share - given, now - worked_since, worked_since - began),
                 )
+        if given is not None and share > given:
+            self._worked += share - given
+            self._working_s += time.monotonic() - worked_since
+        self._starting_s += worked_since - began
+
+    def _estimate_left(self, share: float, worked: float, working_s: float, starting_s: float) -> float | None:
+        """The seconds left at `share` of the whole job; None if too little was done to know.
+
+        The other values are those of the running request: the share that it has worked off, for how long it has worked,
+        and how long it took to start.
+        """
+        all_worked, all_working_s = self._worked + worked, self._working_s + working_s
+        if all_working_s < _LEAST_WORK_S or all_worked <= 0:
+            return None
+        start_s = (self._starting_s + starting_s) / self._begun
+        return (1 - share) * all_working_s / all_worked + start_s * max(self._requests - self._begun, 0)
 
 
 def run_to_end(job: Generator[Step | None, None, T], on_step: Callable[[Step], None] | None = None) -> T:
@@ -134,7 +171,7 @@ def stop() -> None:
     """End the running job with all its processes; its operator notices at its next tick."""
     if JOB.job is not None:
         JOB.job.close()
-    JOB.job, JOB.step = None, None
+    JOB.job, JOB.step, JOB.in_background = None, None, False
 
 
 def describe_step(step: Step | None) -> str:

@@ -80,6 +80,7 @@ def refuse(operator: type[bpy.types.Operator], reason: str) -> bool:
 
 
 def is_busy(operator: type[bpy.types.Operator]) -> bool:
+    """For `poll`: whether a job is running that an editor has started. One in the background does not count."""
     return JOB.active and not refuse(operator, BUSY)
 
 

@@ -14,7 +14,7 @@ import bpy
 from ...core.cover.effects import EffectSettings
 from ...core.translation import translate
 from ...core.types import FaceBlurError, TrackDocument
-from ..common.footage import Footage, check_document, get_footage
+from ..common.footage import Footage, check_document, compute_shown, get_footage
 from ..common.marks import BAKED, get_modifier
 from ..common.speeds import has_several_speeds, is_speed_unknown
 from ..masks.changes import write_analysis
@@ -174,6 +174,13 @@ def has_foreign_mask(strip: bpy.types.Strip) -> bool:
     """Whether a strip's cover has a Mask strip without a mask of ours. Without a mask, faces show."""
     modifier = get_modifier(strip)
     return modifier is not None and modifier.input_mask_strip is not None and get_mask(strip) is None
+
+
+def has_unanalysed(strip: bpy.types.Strip, mask: bpy.types.Mask) -> bool:
+    """Whether a strip shows source frames that were not analysed."""
+    spans, length = MaskRecord.load(mask).analysed, mask.frame_end - mask.frame_start
+    shown = compute_shown(strip, int(strip.frame_final_start), int(strip.frame_final_end), length)
+    return bool(spans) and shown is not None and not any(a <= shown[0] and shown[1] <= b for a, b in spans)
 
 
 def list_masks_of(fingerprint: str) -> list[bpy.types.Mask]:

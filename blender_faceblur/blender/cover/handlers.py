@@ -29,7 +29,7 @@ _REFRESH_AFTER_S = 0.15
 """Delays a refresh, because a mask changes with every mouse move while a point is dragged."""
 
 _SYNC_AFTER_S = 0.5
-_OWN_OPERATORS = ("FACEBLUR_OT_detect",)
+_OWN_OPERATORS = ("FACEBLUR_OT_detect", "FACEBLUR_OT_detect_new")
 
 
 def register_handlers() -> None:

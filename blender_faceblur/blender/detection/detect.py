@@ -147,7 +147,7 @@ def _detect(
     todo = [found for found in sources if not found.problem]
     everything = max(sum(found.frames for found in todo), 1)
     presets = [settings.preset, *(one.preset.name for one in choose_classes(settings.objects))]
-    before, progress = 0, JobProgress(len(todo), wait_s)
+    before, progress = 0, JobProgress(len(todo), wait_s, len(todo) * len(presets))
     with Workplace() as workplace:
         for number, found in enumerate(todo, 1):
             for turn, preset in enumerate(presets):

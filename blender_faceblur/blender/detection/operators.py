@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import ClassVar
 
 import bpy
 from bpy.props import BoolProperty
@@ -19,37 +21,17 @@ from ..common.selection import get_active_footage, is_busy, list_selected, refus
 from ..cover.properties import read_effect_settings
 from ..thumbnails import store as thumbnails
 from .detect import SourceDetection, cover_found, detect
+from .new_footage import WaitingStrip, allow, begin_attempt, choose_next, forbid_all, take_back_attempt
 from .properties import read_detection_settings
 
 
-class FACEBLUR_OT_detect(JobOperator, bpy.types.Operator):
-    """Detect, track and cover the faces in the selected movie and image strips. ESC cancels"""
+class _Detection(JobOperator):
+    """What the operators that detect faces share."""
 
-    bl_idname = "faceblur.detect"
-    bl_label = "Detect Faces"
-    cancelled = "Detection cancelled; nothing was changed"
-
-    in_range: BoolProperty(
-        name="Preview Range Only",
-        options={"SKIP_SAVE"},
-        description=("Detect only in the timeline's preview range (key P), and keep the faces found elsewhere"),
-    )
+    # Without REGISTER there is no "Adjust Last Operation", which would detect again.
+    bl_options = {"UNDO"}
 
     _scene = ""
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if is_busy(cls):
-            return False
-        if get_sequencer_scene(context) is None:
-            return refuse(cls, "There are no strips. Add a film to the sequencer first")
-        return bool(list_selected(context)) or refuse(cls, "Select a movie or image strip")
-
-    def begin(self, context: bpy.types.Context, wait_s: float | None) -> JobSteps:
-        scene = get_sequencer_scene(context)
-        self._scene = scene.name
-        names = [strip.name for strip in list_selected(context)]
-        return detect(scene, names, read_detection_settings(scene), wait_s, in_range=self.in_range)
 
     def finish(self, context: bpy.types.Context, result: list[SourceDetection]) -> tuple[str, list[str]]:
         scene = bpy.data.scenes.get(self._scene)
@@ -74,6 +56,78 @@ class FACEBLUR_OT_detect(JobOperator, bpy.types.Operator):
         ), problems
 
 
+class FACEBLUR_OT_detect(_Detection, bpy.types.Operator):
+    """Detect, track and cover the faces in the selected movie and image strips. ESC cancels"""
+
+    bl_idname = "faceblur.detect"
+    bl_label = "Detect Faces"
+    cancelled = "Detection cancelled; nothing was changed"
+
+    in_range: BoolProperty(
+        name="Preview Range Only",
+        options={"SKIP_SAVE"},
+        description=("Detect only in the timeline's preview range (key P), and keep the faces found elsewhere"),
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if is_busy(cls):
+            return False
+        if get_sequencer_scene(context) is None:
+            return refuse(cls, "There are no strips. Add a film to the sequencer first")
+        return bool(list_selected(context)) or refuse(cls, "Select a movie or image strip")
+
+    def begin(self, context: bpy.types.Context, wait_s: float | None) -> JobSteps:
+        scene = get_sequencer_scene(context)
+        self._scene = scene.name
+        names = [strip.name for strip in list_selected(context)]
+        return detect(scene, names, read_detection_settings(scene), wait_s, in_range=self.in_range)
+
+
+class FACEBLUR_OT_detect_new(_Detection, bpy.types.Operator):
+    """Detect, track and cover the faces in new footage of a scene whose footage must all be covered"""
+
+    bl_idname = "faceblur.detect_new"
+    bl_label = "Detect New Footage"
+    bl_options = {"UNDO", "INTERNAL"}
+    in_background = True
+
+    _strips: Sequence[WaitingStrip] = ()
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        scene = get_sequencer_scene(context)
+        return not JOB.running and scene is not None and bool(choose_next(scene))
+
+    def begin(self, context: bpy.types.Context, wait_s: float | None) -> JobSteps:
+        scene = get_sequencer_scene(context)
+        self._strips = choose_next(scene)
+        self._scene = scene.name
+        # Whatever becomes of it, an error does not let it be tried again.
+        begin_attempt(self._strips)
+        return detect(scene, [strip.name for strip in self._strips], read_detection_settings(scene), wait_s)
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        take_back_attempt(self._strips)
+        super().cancel(context)
+
+
+class FACEBLUR_OT_allow_detection(bpy.types.Operator):
+    """Detect the faces in new footage of this project while Blender is idle, until another file is opened"""
+
+    bl_idname = "faceblur.allow_detection"
+    bl_label = "Detect New Footage"
+    bl_options: ClassVar = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return get_sequencer_scene(context) is not None or refuse(cls, "There are no strips")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        allow(get_sequencer_scene(context))
+        return {"FINISHED"}
+
+
 class FACEBLUR_OT_cancel(bpy.types.Operator):
     """Cancel the running job. Nothing is changed"""
 
@@ -83,8 +137,14 @@ class FACEBLUR_OT_cancel(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return JOB.active or refuse(cls, "No job is running")
+        return JOB.running or refuse(cls, "No job is running")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
+        if JOB.in_background:
+            # Otherwise it would begin again at once.
+            forbid_all()
         stop()
         return {"FINISHED"}
+
+
+CLASSES = (FACEBLUR_OT_detect, FACEBLUR_OT_detect_new, FACEBLUR_OT_allow_detection, FACEBLUR_OT_cancel)

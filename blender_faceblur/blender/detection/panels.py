@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The panel that chooses what to detect."""
+"""The panel that chooses what to detect, and the lines about new footage at the end of the tab."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from ...core.translation import CONTEXT, translate
 from ...core.types import FaceBlurError
 from ...files.paths import MODELS_VARIABLE, check_models, list_models
 from ..common.context import get_sequencer_scene
-from ..common.jobs import JOB
+from ..common.jobs import JOB, describe_step
 from ..common.panels import Tab, write_lines
+from .new_footage import is_allowed, list_waiting, was_tried
+
+_MOST_NAMED = 3
 
 
 class FACEBLUR_PT_classes(Tab, bpy.types.Panel):
@@ -43,6 +46,7 @@ class FACEBLUR_PT_classes(Tab, bpy.types.Panel):
             _draw_class(layout, context, one)
         if JOB.provider:
             layout.label(text=translate("Detectors ran on: {provider}", provider=JOB.provider))
+        layout.prop(get_sequencer_scene(context).faceblur, "must_be_covered")
 
 
 def _draw_class(layout: bpy.types.UILayout, context: bpy.types.Context, one: ObjectClass) -> None:
@@ -87,3 +91,41 @@ def explain_missing_weights(one: ObjectClass) -> str:
     except FaceBlurError as error:
         return str(error)
     return ""
+
+
+def draw_new_footage(panel: bpy.types.Panel, context: bpy.types.Context) -> None:
+    """Say which footage is not detected yet, and what is done about it."""
+    scene, layout = get_sequencer_scene(context), panel.layout
+    if scene is None:
+        return
+    if JOB.in_background:
+        step = JOB.step
+        row = layout.row(align=True)
+        row.progress(factor=step.share if step is not None else 0.0, text=translate("Detecting new footage"))
+        row.operator("faceblur.cancel", text="", icon="X")
+        write_lines(layout, context, describe_step(step))
+    waiting = list_waiting(scene)
+    failed = [strip.name for strip in waiting if was_tried(strip)] if not JOB.in_background else []
+    if failed:
+        words = translate("Not detected: {strips}. Use Detect Faces", strips=_list_names(failed))
+        write_lines(layout, context, words, "ERROR")
+    left = [strip.name for strip in waiting if not was_tried(strip)]
+    if not left:
+        return
+    words = translate("Waiting for detection: {strips}", strips=_list_names(left))
+    write_lines(layout, context, words, "TIME")
+    if not is_allowed(scene):
+        layout.operator("faceblur.allow_detection", icon="PLAY")
+
+
+def _list_names(names: list[str]) -> str:
+    shown, left = ", ".join(names[:_MOST_NAMED]), len(names) - _MOST_NAMED
+    return translate("{names} and {count} more", names=shown, count=left) if left > 0 else shown
+
+
+def add_new_footage() -> None:
+    bpy.types.FACEBLUR_PT_main.append(draw_new_footage)
+
+
+def remove_new_footage() -> None:
+    bpy.types.FACEBLUR_PT_main.remove(draw_new_footage)

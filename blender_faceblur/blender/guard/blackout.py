@@ -44,7 +44,7 @@ def black_out(scene: bpy.types.Scene, with_review: bool = False, of_preview: boo
 def _blacks_out_undetected(scene: bpy.types.Scene) -> bool:
     """Whether strips are to be rendered black in which faces were never detected."""
     settings = getattr(scene, "faceblur", None)
-    return settings is not None and bool(settings.black_out_undetected)
+    return settings is not None and bool(settings.black_out_undetected or settings.must_be_covered)
 
 
 def restore() -> None:

@@ -17,7 +17,7 @@ from ...core.types import FaceBlurError, TrackStatus
 from ...files.baked import recall_source
 from ...sources import compute_fingerprint
 from ..common.curves import list_curves
-from ..common.footage import KINDS, Footage, compute_shown, get_footage, get_shown_footage
+from ..common.footage import KINDS, Footage, get_footage, get_shown_footage, list_hidden
 from ..common.marks import MARK, get_modifier
 from ..cover.baked import BakedRecord, explain_change, is_baked
 from ..cover.covering import (
@@ -27,6 +27,7 @@ from ..cover.covering import (
     find_lost_mask,
     find_mask_of_footage,
     has_foreign_mask,
+    has_unanalysed,
     list_masks_of,
     lost_mask_to_speed,
     put_cover,
@@ -89,7 +90,7 @@ def check_scene(scene: bpy.types.Scene, with_review: bool = False, with_undetect
     shared = _Shared()
     for owner, strip in list_rendered(scene):
         if with_undetected and owner.name not in hidden:
-            hidden[owner.name] = _list_hidden(owner)
+            hidden[owner.name] = list_hidden(owner)
         faults += check_strip(
             owner, strip, with_review, with_undetected and strip.name not in hidden[owner.name], shared
         )
@@ -245,13 +246,6 @@ def _list_baked_faults(strip: bpy.types.Strip) -> Iterator[tuple[str, bool]]:
                 yield "Its source was changed after the bake. Unbake it and detect its faces again.", True
 
 
-def has_unanalysed(strip: bpy.types.Strip, mask: bpy.types.Mask) -> bool:
-    """Whether a strip shows source frames that were not analysed."""
-    spans, length = MaskRecord.load(mask).analysed, mask.frame_end - mask.frame_start
-    shown = compute_shown(strip, int(strip.frame_final_start), int(strip.frame_final_end), length)
-    return bool(spans) and shown is not None and not any(a <= shown[0] and shown[1] <= b for a, b in spans)
-
-
 def _check_inverse(strip: bpy.types.Strip, mask: bpy.types.Mask, add_fault: Callable[..., None]) -> None:
     effect = read_effect(strip)
     if effect is None or not effect.inverse:
@@ -389,28 +383,6 @@ def list_rendered(scene: bpy.types.Scene) -> Iterator[tuple[bpy.types.Scene, bpy
                 todo.append(strip.scene)
             elif strip.type in KINDS:
                 yield owner, strip
-
-
-def _list_hidden(scene: bpy.types.Scene) -> set[str]:
-    """The names of strips that nobody sees, because they, their channel or a meta strip around them is muted."""
-    inputs = {
-        part.name
-        for strip in scene.sequence_editor.strips_all
-        for part in (getattr(strip, name, None) for name in ("input_1", "input_2"))
-        if part is not None
-    }
-    found = set()
-    todo = [(scene.sequence_editor, False)]
-    while todo:
-        holder, is_hidden = todo.pop()
-        for strip in holder.strips:
-            is_muted = strip.mute or holder.channels[strip.channel].mute
-            hides = is_hidden or (is_muted and strip.name not in inputs)
-            if hides:
-                found.add(strip.name)
-            if strip.type == "META":
-                todo.append((strip, hides))
-    return found
 
 
 def _list_changes(scene: bpy.types.Scene, mask_strip: bpy.types.Strip) -> Iterator[tuple[str, float | bool]]:

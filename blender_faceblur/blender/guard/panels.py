@@ -43,7 +43,9 @@ class FACEBLUR_PT_guard(Tab, bpy.types.Panel):
             write_lines(box, context, fault.text)
         layout.operator("faceblur.must_be_covered", icon="LOCKED")
         layout.operator("faceblur.leave_uncovered", icon="HIDE_OFF")
-        layout.prop(get_sequencer_scene(context).faceblur, "black_out_undetected")
+        settings, row = get_sequencer_scene(context).faceblur, layout.row()
+        row.active = not settings.must_be_covered
+        row.prop(settings, "black_out_undetected")
         layout.operator("faceblur.render", icon="RENDER_ANIMATION")
         layout.operator("faceblur.export_covered", icon="EXPORT")
 

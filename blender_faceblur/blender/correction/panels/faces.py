@@ -14,9 +14,8 @@ from ...common.footage import get_frame_rate
 from ...common.marks import BAKED, get_modifier
 from ...common.panels import Tab, draw_picture, draw_tall_list, write_lines
 from ...common.selection import get_active_footage
-from ...cover.covering import has_foreign_mask, lost_mask_to_speed
+from ...cover.covering import has_foreign_mask, has_unanalysed, lost_mask_to_speed
 from ...cover.strips import get_mask
-from ...guard.checks import has_unanalysed
 from ...masks.faces import is_face, list_faces, read_face
 from ...masks.overlay_cache import get_cached
 from ...masks.record import MaskRecord
