@@ -19,6 +19,7 @@ from blender_faceblur.blender.bake.baking import FOLDER, apply, bake
 from blender_faceblur.blender.common.jobs import JOB, stop
 from blender_faceblur.blender.common.marks import get_modifier
 from blender_faceblur.blender.cover.baked import is_baked
+from blender_faceblur.blender.cover.covering import is_left_uncovered, leave_uncovered
 from blender_faceblur.blender.cover.strips import remove_strip
 from blender_faceblur.blender.detection.detect import DetectionSettings, cover_found, detect
 from blender_faceblur.blender.export import render_to_footage as rendering
@@ -164,6 +165,77 @@ def test_a_project_that_changes_during_a_detection_shows_no_face(
     assert any(shows) == (change is relink_to_nothing)
     assert tell(disks.render_frame(scene, 20, tmp_path / "after.png")) != FACE
     assert list_left(tmp_path) == []
+
+
+def cut(scene: Any) -> None:
+    disks.operate(scene, bpy.ops.sequencer.split, scene.sequence_editor.strips["disk"], frame=20)
+
+
+def cut_and_move(scene: Any) -> None:
+    cut(scene)
+    right = next(s for s in scene.sequence_editor.strips if s.name != "disk")
+    right.frame_start += 60
+
+
+def move(scene: Any) -> None:
+    strip = scene.sequence_editor.strips["disk"]
+    strip.frame_start, strip.channel = 30, 4
+
+
+def trim(scene: Any) -> None:
+    strip = scene.sequence_editor.strips["disk"]
+    strip.frame_final_start, strip.frame_final_end = 8, 30
+
+
+def copy(scene: Any) -> None:
+    disks.operate(scene, bpy.ops.sequencer.duplicate, scene.sequence_editor.strips["disk"])
+    made = next(s for s in scene.sequence_editor.strips if s.name != "disk")
+    made.channel, made.frame_start = 5, 100
+
+
+def copy_and_delete(scene: Any) -> None:
+    copy(scene)
+    remove_strip(scene, scene.sequence_editor.strips["disk"])
+
+
+def rename(scene: Any) -> None:
+    scene.sequence_editor.strips["disk"].name = "other"
+
+
+def group(scene: Any) -> None:
+    disks.operate(scene, bpy.ops.sequencer.meta_make, scene.sequence_editor.strips["disk"])
+
+
+def cut_and_leave(scene: Any) -> None:
+    cut(scene)
+    leave_uncovered(next(s for s in scene.sequence_editor.strips if s.name != "disk"), True)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [cut, cut_and_move, move, trim, copy, copy_and_delete, rename, group, cut_and_leave],
+    ids=lambda edit: str(edit.__name__),
+)
+def test_an_editor_can_go_on_cutting_during_a_detection(
+    edit: Callable[[Any], None], extension: None, film: Path, tmp_path: Path, analyses: list[Any]
+) -> None:
+    """Every strip of the footage is covered, wherever it is by then, and each of its frames shows the cover."""
+    scene = build_project(film, disks.build_document(film), None)
+    job = detect(scene, ["disk"], DetectionSettings("fast"), WAIT_S)
+    begin(job)
+    edit(scene)
+    problems = cover_found(scene, go_on(job), EFFECT)
+    assert len(analyses) == 1 and len(problems) == (edit in (copy_and_delete, rename))
+    strips = [s for s in scene.sequence_editor.strips_all if s.type == "MOVIE"]
+    left = [s for s in strips if is_left_uncovered(s)]
+    assert strips and len(left) == (edit is cut_and_leave)
+    assert all((get_modifier(s) is not None) == (s not in left) for s in strips)
+    assert guard.check_scene(scene) == []
+    scene.frame_end = 200
+    for strip in strips:
+        for frame in {int(strip.frame_final_start), int(strip.frame_final_end) - 1}:
+            seen = disks.see(disks.render_frame(scene, frame, tmp_path / "after.png"))
+            assert (seen.disk > 900) if strip in left else (seen.disk == 0 and seen.cover > 500), (strip.name, frame)
 
 
 @pytest.mark.parametrize("kind", ["bake", "render", "detect"])

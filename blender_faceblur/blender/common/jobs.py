@@ -22,6 +22,10 @@ _LEAST_WORK_S = 1.0
 """How long a job must have worked before the remaining time is estimated. Raising it shows a time later, lowering it
 shows times that are too long, because the first pictures take longest."""
 
+_RECENT_S, _RECENT_SHARE = 5.0, 0.25
+"""The speed is that of the last seconds, or of the last share of the time that a request has worked, whichever is
+longer. Raising them makes the remaining time steadier, lowering them makes it follow the film's content."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -74,8 +78,8 @@ class JobState:
 class JobProgress:
     """Runs one or more worker requests, one after the other, and computes the progress of them all.
 
-    A process first loads its networks, for seconds in which nothing is done. So the speed is that of the time since its
-    first progress, and the time left has a start for each request that has not begun.
+    A process first loads its networks, for seconds in which nothing is done, and its first pictures take longest. So
+    the time left comes from the speed of late, and has a start for each request that has not begun.
     """
 
     def __init__(self, count: int, wait_s: float | None, requests: int | None = None) -> None:
@@ -99,10 +103,10 @@ class JobProgress:
         """
         first, last = span or ((number - 1) / self._count, number / self._count)
         self._begun += 1
-        began = worked_since = time.monotonic()
-        # A resumed analysis begins with a part done.
+        began = time.monotonic()
+        # The first reported share, which is more than `first` if an analysis is resumed, and the reports since it grew.
         given: float | None = None
-        share = first
+        reports: list[tuple[float, float]] = []
         with closing(watch_job(request, self._wait_s, on_message)) as steps:
             for progress in steps:
                 if progress is None:
@@ -110,9 +114,10 @@ class JobProgress:
                     continue
                 part = 1.0 if progress.stage is Stage.LINK else progress.done / max(progress.total, 1)
                 share = first + part * (last - first)
-                now = time.monotonic()
                 if given is None or share <= given:
-                    given, worked_since = share, now
+                    given, reports = share, []
+                else:
+                    reports.append((time.monotonic(), share))
                 yield Step(
                     strip,
                     number,
@@ -121,24 +126,33 @@ class JobProgress:
                     progress.done,
                     progress.total,
                     share,
-                    self._estimate_left(share, share - given, now - worked_since, worked_since - began),
+                    self._estimate_left(share, reports, began),
                 )
-        if given is not None and share > given:
-            self._worked += share - given
-            self._working_s += time.monotonic() - worked_since
-        self._starting_s += worked_since - began
+        ended = time.monotonic()
+        started = reports[0] if reports else (ended, last)
+        self._worked += last - started[1]
+        self._working_s += ended - started[0]
+        self._starting_s += started[0] - began
 
-    def _estimate_left(self, share: float, worked: float, working_s: float, starting_s: float) -> float | None:
+    def _estimate_left(self, share: float, reports: list[tuple[float, float]], began: float) -> float | None:
         """The seconds left at `share` of the whole job; None if too little was done to know.
 
-        The other values are those of the running request: the share that it has worked off, for how long it has worked,
-        and how long it took to start.
+        `reports` are the times and shares of the running request, which began at `began`, since it has done something.
         """
-        all_worked, all_working_s = self._worked + worked, self._working_s + working_s
-        if all_working_s < _LEAST_WORK_S or all_worked <= 0:
+        before, now = self._begun - 1, time.monotonic()
+        start_s = self._starting_s / before if before else 0.0
+        starts_s = start_s * (self._requests - self._begun)
+        if reports and now - reports[0][0] >= _LEAST_WORK_S:
+            since = max(reports[0][0], now - max(_RECENT_S, _RECENT_SHARE * (now - reports[0][0])))
+            then, done = next(report for report in reversed(reports) if report[0] <= since)
+            worked, working_s = share - done, now - then
+            starts_s = (self._starting_s + reports[0][0] - began) / self._begun * (self._requests - self._begun)
+        else:
+            worked, working_s = self._worked, self._working_s
+            starts_s += 0.0 if reports else max(start_s - (now - began), 0.0)
+        if worked <= 0 or working_s < _LEAST_WORK_S:
             return None
-        start_s = (self._starting_s + starting_s) / self._begun
-        return (1 - share) * all_working_s / all_worked + start_s * max(self._requests - self._begun, 0)
+        return (1 - share) * working_s / worked + starts_s
 
 
 def run_to_end(job: Generator[Step | None, None, T], on_step: Callable[[Step], None] | None = None) -> T:

@@ -8,6 +8,7 @@ whole job is done, and strips that are gone by then are reported.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,9 +24,10 @@ from ...files.paths import check_models, get_stored_analyses_folder
 from ...files.workplace import Workplace
 from ...worker.client import AnalysisOptions, build_request
 from ...worker.protocol import Message, Running, Warned
-from ..common.footage import Footage, compute_shown, get_footage, get_frame_rate, get_preview_range
+from ..common.footage import KINDS, Footage, compute_shown, get_footage, get_frame_rate, get_preview_range
 from ..common.jobs import JobProgress, Step
-from ..cover.covering import apply_analysis
+from ..common.marks import get_modifier
+from ..cover.covering import apply_analysis, is_left_uncovered
 from ..cover.strips import get_mask, sync_mask_strips
 
 _FAR = 1 << 30
@@ -54,6 +56,8 @@ class SourceDetection:
     footage: Footage
     strips: list[str]
     frames: int
+    known: frozenset[str] = frozenset()
+    """The names of all strips in the scene when the analysis began."""
     range: tuple[int, int] | None = None
     """The half-open source frames to analyse; None for all."""
     document: TrackDocument | None = None
@@ -72,6 +76,7 @@ class SourceDetection:
 def list_sources(scene: bpy.types.Scene, strips: Sequence[str]) -> list[SourceDetection]:
     """The sources of these strips, each once. Sources that cannot be analysed have a `problem`."""
     found: dict[Footage, SourceDetection] = {}
+    known = frozenset(scene.sequence_editor.strips_all.keys())
     for name in strips:
         strip = scene.sequence_editor.strips_all[name]
         try:
@@ -79,7 +84,7 @@ def list_sources(scene: bpy.types.Scene, strips: Sequence[str]) -> list[SourceDe
         except FaceBlurError as error:
             found[Footage(Path(name), (name,))] = SourceDetection(Footage(Path(name)), [name], 0, problem=str(error))
             continue
-        found.setdefault(footage, SourceDetection(footage, [], strip.frame_duration)).strips.append(name)
+        found.setdefault(footage, SourceDetection(footage, [], strip.frame_duration, known)).strips.append(name)
     return list(found.values())
 
 
@@ -184,11 +189,29 @@ def _read_result(found: SourceDetection, tracks: Path) -> None:
 
 
 def cover_found(scene: bpy.types.Scene, results: Sequence[SourceDetection], effect: EffectSettings) -> list[str]:
-    """Cover the faces in the strips that still exist. Returns a sentence for each problem."""
+    """Cover the faces in the strips that still exist. Returns a sentence for each problem.
+
+    Strips of the same footage that an editor has made meanwhile, by a cut or a copy, are covered too.
+    """
     problems = []
     for found in results:
         if found.document is None:
             problems.append(found.problem)
         else:
-            problems += apply_analysis(scene, found.strips, found.footage, found.document, effect, found.range)
+            names = [*found.strips, *_list_made_meanwhile(scene, found)]
+            problems += apply_analysis(scene, names, found.footage, found.document, effect, found.range)
     return problems + sync_mask_strips(scene)
+
+
+def _list_made_meanwhile(scene: bpy.types.Scene, found: SourceDetection) -> list[str]:
+    """The strips without a cover that show the analysed footage and did not exist when the analysis began."""
+    if scene.sequence_editor is None or not found.known:
+        return []
+    made = []
+    for strip in scene.sequence_editor.strips_all:
+        if strip.type in KINDS and strip.name not in found.known and get_modifier(strip) is None:
+            # A strip whose file is missing does not show it.
+            with suppress(FaceBlurError):
+                if get_footage(strip) == found.footage and not is_left_uncovered(strip):
+                    made.append(strip.name)
+    return made
