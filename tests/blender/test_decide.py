@@ -123,7 +123,7 @@ def test_what_is_to_be_kept_visible_is_shown_alone_before(mask: Any, sheet: Shee
 
 def test_all_faces_of_a_person_are_selected_together(mask: Any, sheet: SheetState) -> None:
     first = sheet.cells[0]
-    sheet.select_person(first.key)
+    sheet.select_group(first.key)
     assert sheet.selection.keys == {first.key}
     scene = get_scene()
     for name in ("Face 01", "Face 02"):
@@ -133,7 +133,7 @@ def test_all_faces_of_a_person_are_selected_together(mask: Any, sheet: SheetStat
         face.person = person.uid
     sheet.build(scene)
     sheet.selection.keys = set()
-    sheet.select_person(sheet.cells[0].key)
+    sheet.select_group(sheet.cells[0].key)
     assert sheet.selection.keys == {cell.key for cell in sheet.cells} and len(sheet.cells) == 2
     assert sheet.cells[0].describe()[0] == "Ada"
 

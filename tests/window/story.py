@@ -189,8 +189,15 @@ class Story:
         left, _, width, _ = strip["box"]
         first, last = strip["frames"]
         top = _get_area(state, "SEQUENCER")["regions"]["WINDOW"][1]
-        self.hand.click(left + (frame - first + 0.3) * width / (last - first), top + 12)
-        there = self.hand.wait(f"frame {frame}", lambda s: s["frame"] == frame)
+        for _ in range(3):
+            # On a busy machine a click is lost now and then.
+            self.hand.click(left + (frame - first + 0.3) * width / (last - first), top + 12)
+            until = time.monotonic() + 6
+            while time.monotonic() < until and self.hand.look()["frame"] != frame:
+                time.sleep(0.1)
+            if self.hand.look()["frame"] == frame:
+                break
+        there = self.hand.wait(f"frame {frame}", lambda s: s["frame"] == frame, 1)
         # The preview is drawn later than the number changes.
         time.sleep(0.5)
         return there

@@ -109,6 +109,11 @@ def make_thumbnails(scene: bpy.types.Scene) -> None:
         bpy.app.timers.register(make_next)
 
 
+def is_making_thumbnails() -> bool:
+    """Whether thumbnails of any strip are still to be made."""
+    return bool(SHEETS.strips) or thumbnails.is_running()
+
+
 def _list_sheet(scene: bpy.types.Scene) -> list[SheetPicture]:
     """The places of the visible sheet that have no thumbnail yet."""
     people = scene.faceblur.people

@@ -14,16 +14,18 @@ import bpy
 import numpy as np
 
 from ...core.geometry import Array
+from ...core.people.look import compute_look, group_by_look
 from ...core.review.face_sheet import SheetFace, SheetPile, list_sheet_faces
 from ...core.review.sheet_selection import SheetGrid, SheetSelection
 from ...core.translation import count, mark, translate
-from ...core.types import Box, Color
+from ...core.types import Box, Color, TrackDocument
 from ..common.footage import get_frame_rate
 from ..common.marks import BAKED
 from ..masks.record import get_layer_name
 from ..review.queue import list_covered, read_queue
 from ..thumbnails.store import get_pixels
 from .cache import list_shown_faces
+from .contact_sheet import is_making_thumbnails
 from .person_list import get_person
 
 _PICTURE = 128.0
@@ -71,11 +73,15 @@ mark(tuple(_STATES))
 
 @dataclass(frozen=True, slots=True)
 class SheetMember:
-    """A track on the sheet. `mask` is the name of its mask, `person` that of its person, if it has one."""
+    """A track on the sheet. `mask` is the name of its mask, `person` that of its person, if it has one.
+
+    Tracks of one `group` stand together: those of one person, or those that probably are, by time, place and colours.
+    """
 
     mask: str
     face: SheetFace
     person: str
+    group: str
     is_covered: bool
     seconds: float
 
@@ -94,6 +100,10 @@ class SheetCell:
         if all(member.face.pile == SheetPile.IGNORED for member in self.members):
             return "Ignored"
         return "Covered" if all(member.is_covered for member in self.members) else "Visible"
+
+    @property
+    def group(self) -> str:
+        return self.members[0].group if self.pile == SheetPile.NONE else ""
 
     def describe(self) -> tuple[str, str]:
         """The two lines below the picture."""
@@ -124,6 +134,8 @@ class SheetState:
     confirming: bool = False
     wanted: str = ""
     """A decision that was chosen from the menu and that the operator has not made yet."""
+    is_grouped: bool = False
+    """Whether faces that look alike stand together, which is not done before all pictures are made."""
     textures: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
     """The picture of each track on the graphics card, with the number of the thumbnail that it shows."""
 
@@ -131,6 +143,7 @@ class SheetState:
         self.region, self.scene, self.stamp = 0, "", None
         self.cells, self.selection, self.opened = [], SheetSelection(), set()
         self.scroll, self.hovered, self.drag, self.confirming, self.wanted = 0.0, "", None, False, ""
+        self.is_grouped = False
         self.textures.clear()
 
     def list_shown(self) -> list[SheetCell]:
@@ -144,13 +157,16 @@ class SheetState:
 
     def refresh(self, scene: bpy.types.Scene) -> None:
         """Build the cells again if the project has changed."""
-        stamp = [(mask.name, read_queue(mask).stamp, _list_hidden(mask)) for mask in list_sheet_masks(scene)]
+        # What is being picked stays where it is.
+        self.is_grouped = self.is_grouped or not (self.selection.keys or is_making_thumbnails())
+        masks = list_sheet_masks(scene)
+        stamp = self.is_grouped, [(mask.name, read_queue(mask).stamp, _list_hidden(mask)) for mask in masks]
         if stamp != self.stamp:
             self.stamp = stamp
             self.build(scene)
 
     def build(self, scene: bpy.types.Scene) -> None:
-        members = list_members(scene)
+        members = list_members(scene, self.is_grouped)
         self.cells = [_make_cell(member) for member in members if not self._is_piled(member)]
         for pile in _PILES:
             piled = tuple(member for member in members if member.face.pile == pile and self._is_piled(member))
@@ -171,19 +187,14 @@ class SheetState:
         if selected:
             self.selection.keys |= {cell.key for cell in self.cells} - was
 
-    def select_person(self, key: str) -> None:
-        """Select all faces of the same person."""
-        person = next((cell.members[0].person for cell in self.cells if cell.key == key), "")
-        same = {cell.key for cell in self.cells if person and cell.members[0].person == person and not _is_pile(cell)}
-        self.selection.keys |= same | {key}
+    def select_group(self, key: str) -> None:
+        """Select all faces of the same person, or that look like the same."""
+        group = next((cell.group for cell in self.cells if cell.key == key), "")
+        self.selection.keys |= {cell.key for cell in self.cells if group and cell.group == group} | {key}
         self.selection.active = key
 
 
 SHEET = SheetState()
-
-
-def _is_pile(cell: SheetCell) -> bool:
-    return cell.pile != SheetPile.NONE
 
 
 def _make_cell(member: SheetMember) -> SheetCell:
@@ -201,10 +212,11 @@ def list_sheet_masks(scene: bpy.types.Scene) -> list[bpy.types.Mask]:
     return [mask for mask in masks.values() if read_queue(mask).document is not None]
 
 
-def list_members(scene: bpy.types.Scene) -> list[SheetMember]:
+def list_members(scene: bpy.types.Scene, by_look: bool = False) -> list[SheetMember]:
     """All faces of a scene: those of one person together, largest and longest first.
 
-    Each is decided on by itself, because a suggested person alone never leaves a face visible.
+    With `by_look`, faces without a person stand together if they look alike. Each is decided on by itself, because a
+    suggestion alone never leaves a face visible.
     """
     people, rate = scene.faceblur.people, get_frame_rate(scene)
     persons = {
@@ -215,24 +227,33 @@ def list_members(scene: bpy.types.Scene) -> list[SheetMember]:
     members = []
     for mask in list_sheet_masks(scene):
         document = read_queue(mask).document
-        for face in list_sheet_faces(document) if document is not None else ():
+        if document is None:
+            continue
+        faces = list_sheet_faces(document)
+        unknown = [face.track for face in faces if persons.get((mask.name, face.track)) is None]
+        groups = _group_by_look(mask, document, unknown) if by_look else {}
+        for face in faces:
             person, layer = persons.get((mask.name, face.track)), get_layer_name(mask, face.track)
             covered = face.is_covered and bool(layer) and not mask.layers[layer].hide_render
             name = person.name if person is not None else ""
-            members.append(SheetMember(mask.name, face, name, covered, face.frames / rate))
+            group = name or f"{mask.name}/{groups.get(face.track, face.track)}"
+            members.append(SheetMember(mask.name, face, name, group, covered, face.frames / rate))
     totals: dict[str, float] = {}
     for member in members:
-        totals[_get_group(member)] = totals.get(_get_group(member), 0.0) + _compute_weight(member)
+        totals[member.group] = totals.get(member.group, 0.0) + _compute_weight(member)
     members.sort(key=_compute_weight, reverse=True)
-    return sorted(members, key=lambda member: -totals[_get_group(member)])
-
-
-def _get_group(member: SheetMember) -> str:
-    return member.person or f"{member.mask}/{member.face.track}"
+    return sorted(members, key=lambda member: (-totals[member.group], member.group))
 
 
 def _compute_weight(member: SheetMember) -> float:
     return member.face.side_px * member.face.frames
+
+
+def _group_by_look(mask: bpy.types.Mask, document: TrackDocument, names: list[str]) -> dict[str, str]:
+    """For each of these tracks that looks like another, the name that stands for its group."""
+    looks = {name: compute_look(found[1]) for name in names if (found := get_pixels(mask, name)) is not None}
+    groups = group_by_look([*document.tracks, *document.uncovered], looks, float(document.source.frame_rate))
+    return {name: group[0] for group in groups for name in group}
 
 
 def make_grid(region: bpy.types.Region, unit: float) -> SheetGrid:
@@ -267,7 +288,11 @@ def draw_sheet(context: bpy.types.Context) -> None:
     _fill((0.0, 0.0, region.width, region.height), _BACKGROUND)
     blf.size(0, 12 * unit)
     for number in grid.list_visible(len(cells), SHEET.scroll):
-        _draw_cell(cells[number], grid.get_box(number, SHEET.scroll), unit)
+        box = grid.get_box(number, SHEET.scroll)
+        _draw_cell(cells[number], box, unit)
+        after = cells[number + 1] if number + 1 < len(cells) else None
+        if after is not None and after.group and after.group == cells[number].group:
+            _draw_link(box, unit)
     _fill((0.0, grid.height, region.width, region.height), _BACKGROUND)
     _draw_heading(region, unit)
     if SHEET.drag is not None:
@@ -299,6 +324,13 @@ def _draw_cell(cell: SheetCell, box: Box, unit: float) -> None:
         _frame(picture, _SELECTED, 3 * unit)
     elif cell.key == SHEET.hovered:
         _frame(picture, _HOVERED, 1.5 * unit)
+
+
+def _draw_link(box: Box, unit: float) -> None:
+    """Join a picture to the next one: both belong to one group."""
+    _, _, right, top = box
+    middle, gap = top - (right - box[0]) / 2, _GAP * unit / 2
+    _fill((right - gap, middle - 3 * unit, right + gap, middle + 3 * unit), _FAINT)
 
 
 def _draw_heading(region: bpy.types.Region, unit: float) -> None:

@@ -51,7 +51,11 @@ class FACEBLUR_UL_faces(bpy.types.UIList):
             track_overview = known.overview.tracks.get(face.track)
             if track_overview is not None and track_overview.locked:
                 right.label(text="", icon="LOCKED")
-        right.label(text=_describe_duration(face.frames / get_frame_rate(scene)) if face.spans else "by hand")
+        right.label(
+            text=_describe_duration(face.frames / get_frame_rate(scene))
+            if face.spans
+            else ("off" if face.track else "by hand")
+        )
         first = right.operator("faceblur.go_to_face", text="", icon="REW", emboss=False)
         first.layer, first.clearest = item.name, False
         clearest = right.operator("faceblur.go_to_face", text="", icon="VIEWZOOM", emboss=False)

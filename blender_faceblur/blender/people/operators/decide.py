@@ -176,6 +176,9 @@ class FACEBLUR_OT_decide_on_faces(bpy.types.Operator):
     ) -> None:
         cell = _find_cell(context, region, place) if inside else None
         SHEET.hovered = cell.key if cell is not None else ""
+        self._drag(context, place)
+
+    def _drag(self, context: bpy.types.Context, place: tuple[float, float]) -> None:
         if self._press is not None:
             box = _span(self._press, place)
             far = max(box[2] - box[0], box[3] - box[1]) > _DRAG_PX * context.preferences.system.ui_scale
@@ -191,12 +194,14 @@ class FACEBLUR_OT_decide_on_faces(bpy.types.Operator):
             if cell.pile != SheetPile.NONE:
                 SHEET.toggle_pile(get_sequencer_scene(context), cell.pile)
             else:
-                SHEET.select_person(cell.key)
+                SHEET.select_group(cell.key)
             self._press = None
         elif event.value in ("PRESS", "DOUBLE_CLICK"):
             self._press = place
         elif event.value == "RELEASE" and self._press is not None:
             extend = event.ctrl or event.oskey
+            # On a busy machine the moves before it are lost.
+            self._drag(context, place)
             if SHEET.drag is not None:
                 grid, order = make_grid(region, context.preferences.system.ui_scale), SHEET.list_order()
                 touched = {order[n] for n in grid.list_within(SHEET.drag, len(order), SHEET.scroll)}
@@ -284,14 +289,14 @@ def _find_cell(context: bpy.types.Context, region: bpy.types.Region, place: tupl
 
 
 def _open_or_link(key: str, scene: bpy.types.Scene) -> None:
-    """L selects all faces of the person under the mouse, Tab opens or closes the pile there."""
+    """L selects the group of the face under the mouse, Tab opens or closes the pile there."""
     there = SHEET.hovered or SHEET.selection.active
     cell = next((one for one in SHEET.cells if one.key == there), None)
     if cell is None:
         return
     pile = cell.members[0].face.pile
     if key == "L":
-        SHEET.select_person(cell.key)
+        SHEET.select_group(cell.key)
     elif pile != SheetPile.NONE:
         SHEET.toggle_pile(scene, pile)
 
