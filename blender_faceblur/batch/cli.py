@@ -287,6 +287,12 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
         help="run these detectors on every frame, instead of a preset",
     )
     search.add_argument(
+        "--provider",
+        choices=("auto", "cpu", "gpu"),
+        default="auto",
+        help="what the detectors run on (default auto: a graphics card, if it is faster and onnxruntime supports it)",
+    )
+    search.add_argument(
         "--plates",
         action="store_true",
         help="cover number plates too, in a second analysis (the detector is best at Chinese plates)",
@@ -407,6 +413,7 @@ def _plan(options: argparse.Namespace, blender: Path | None) -> tuple[list[FilmJ
     something that they need is missing."""
     settings = BatchSettings(
         preset=options.preset,
+        provider=options.provider,
         margin=options.margin,
         effect=options.effect,
         color=options.color,

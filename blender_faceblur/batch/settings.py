@@ -59,6 +59,8 @@ class BatchSettings:
     """The picture of the effect "image"."""
     inverse: bool = False
     """Whether everything except the faces is covered; with `people`, except the faces of those who stay visible."""
+    provider: str = "auto"
+    """What the detectors run on (see `worker.client.AnalysisOptions`)."""
 
     boxes: BoxFiles | None = None
     """Files with boxes of other programs that are covered too."""

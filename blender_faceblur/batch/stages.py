@@ -62,7 +62,9 @@ def run_analysis(
 
     With `storage` (a folder), an unfinished analysis of the same source and settings is resumed.
     """
-    options = AnalysisOptions(settings.preset, settings.margin, storage=storage, recognise=settings.people is not None)
+    options = AnalysisOptions(
+        settings.preset, settings.margin, settings.provider, storage=storage, recognise=settings.people is not None
+    )
     request = build_request(source, tracks, options)
 
     def hear(message: Message) -> None:

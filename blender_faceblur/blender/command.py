@@ -145,7 +145,7 @@ def blur_strips(arguments: list[str]) -> int:
         return cli.USAGE
     effect = EffectSettings(options.effect, options.color, image=str(image or ""), inverse=options.inverse)
     try:
-        settings = DetectionSettings(options.preset, options.margin, objects=tuple(cli.list_objects(options)))
+        settings = DetectionSettings(options.preset, options.margin, options.provider, tuple(cli.list_objects(options)))
         if names and not _detect_and_cover(scene, names, settings, effect, reporter):
             print("Nothing was saved.", file=sys.stderr)
             return cli.SOME_FAILED

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,18 +13,23 @@ from numpy.typing import NDArray
 
 from ..core.types import FaceBlurError
 from .base import BlobMaker, FaceDetector
-from .providers import CPU, choose_providers, label_provider, list_available
+from .providers import CPU, PROVIDERS, choose_providers, label_provider, list_available, list_options
+
+_FREE_SIZES = ("n", "", "height", "width")
+"""The names of the sizes of a network's pictures; those without one are fixed."""
 
 
 class OnnxSession:
     """A network on one thread of the CPU, or on the GPU that onnxruntime offers.
 
-    With CoreML, the variable picture size may keep the network, or parts of it, on the CPU; if all of it stays there,
-    the user is warned as for any other fallback. Neither speed nor the effect of GPU rounding was measured.
+    On a GPU each size of input has a session of its own: one that meets another size prepares itself anew. If all of
+    the network stays on the CPU nevertheless, the user is warned as for any other fallback. The effect of GPU rounding
+    was not measured.
     """
 
     def __init__(self, path: Path, wanted: str = "auto") -> None:
-        """`wanted` is "auto" or "cpu". Raises FaceBlurError if the file cannot be read as a model."""
+        """`wanted` is "auto", "cpu" or "gpu" (see `choose_providers`). Raises FaceBlurError if the file cannot be read
+        as a model."""
         try:
             self._model = path.read_bytes()
         except OSError as error:
@@ -32,6 +38,8 @@ class OnnxSession:
         self.notes: list[str] = []
         """Sentences for the user: why it runs on the CPU although a GPU's provider is installed."""
         self._providers = choose_providers(list_available(), wanted, sys.platform)
+        self._sized: dict[tuple[int, ...], Any] = {}
+        """The GPU's sessions, by the size of their input; what is beyond their number runs in `_session`."""
         if self._providers[0] == CPU:
             self._session = self._open()
             return
@@ -55,10 +63,17 @@ class OnnxSession:
         if self._providers[0] == CPU:
             return self._session.run(outputs, inputs)
         try:
-            return self._session.run(outputs, inputs)
+            return self._get_sized(inputs).run(outputs, inputs)
         except _list_failures() as error:
             self._fall_back(str(error))
             return self._session.run(outputs, inputs)
+
+    def _get_sized(self, inputs: dict[str, NDArray[np.float32]]) -> Any:
+        """The GPU's session for inputs of these sizes."""
+        size = next(iter(inputs.values())).shape
+        if size not in self._sized and len(self._sized) < PROVIDERS.most_gpu_sizes:
+            self._sized[size] = self._open(size)
+        return self._sized.get(size, self._session)
 
     def _fall_back(self, reason: str) -> None:
         label = self.provider
@@ -67,9 +82,11 @@ class OnnxSession:
             f"{label} is installed but cannot be used ({first_line}). Detection runs on the CPU instead, more slowly."
         )
         self._providers = (CPU,)
+        self._sized.clear()
         self._session = self._open()
 
-    def _open(self) -> Any:
+    def _open(self, size: Sequence[int] = ()) -> Any:
+        """A session, with `size` for inputs of that size alone."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -80,10 +97,18 @@ class OnnxSession:
         options.log_severity_level = 3
         if self._providers[0] != CPU:
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+            # CoreML runs only networks whose sizes are fixed. The names are those that `weights` gives free sizes.
+            for name, length in zip(_FREE_SIZES, size, strict=False):
+                if name:
+                    options.add_free_dimension_override_by_name(name, length)
         try:
             # onnxruntime's own fallback to the CPU is silent, and would come before ours.
             return onnxruntime.InferenceSession(
-                self._model, options, providers=list(self._providers), enable_fallback=0
+                self._model,
+                options,
+                providers=list(self._providers),
+                provider_options=[list_options(name) for name in self._providers],
+                enable_fallback=0,
             )
         except _find_errors("InvalidProtobuf") as error:
             raise FaceBlurError(f"Cannot read the model {self._name}: {error}") from error

@@ -15,6 +15,7 @@ from typing import Any
 from ..core.detection.settings import DEFAULT_MARGIN
 from ..core.types import Box, Ellipse, FaceBlurError
 from ..detectors.providers import choose_providers, label_provider
+from ..files.paths import get_cache_folder
 from .process import WorkerProcess
 from .protocol import (
     AnalysisRequest,
@@ -95,7 +96,7 @@ class AnalysisOptions:
     margin: float = DEFAULT_MARGIN
     """The factor by which a cover is larger than its face."""
     provider: str = "auto"
-    """"auto" (a GPU where onnxruntime supports one) or "cpu"."""
+    """"auto" (a GPU if it is faster), "cpu" or "gpu"."""
     processes: int = 0
     """The number of processes; with 0 the leading process chooses it."""
     storage: Path | None = None
@@ -120,6 +121,7 @@ def build_request(
         str(options.storage) if options.storage is not None else "",
         list(options.span or ()),
         options.recognise,
+        str(get_cache_folder()),
     )
 
 

@@ -76,10 +76,10 @@ class BaseRequest:
 class AnalysisRequest(BaseRequest):
     """Analyse `source` and write the tracks document to `output`.
 
-    With `processes` 0 the child chooses their number. `provider` is "auto" (a GPU where onnxruntime supports one) or
-    "cpu". `storage` is the folder that stores analyses for reuse, or empty. `span` is a half-open range of frames, or
-    empty for all. With `recognise` the process sends embeddings of the tracks' faces before the result, if it has just
-    analysed the whole film; an EmbeddingsDone then follows them.
+    With `processes` 0 the child chooses their number. `provider` is "auto" (a GPU if it is faster), "cpu" or "gpu", and
+    `cache` the folder that keeps which is faster, or empty. `storage` is the folder that stores analyses for reuse, or
+    empty. `span` is a half-open range of frames, or empty for all. With `recognise` the process sends embeddings of the
+    tracks' faces before the result, if it has just analysed the whole film; an EmbeddingsDone then follows them.
     """
 
     source: SourceRef
@@ -91,6 +91,7 @@ class AnalysisRequest(BaseRequest):
     storage: str = ""
     span: list[int] = field(default_factory=list)
     recognise: bool = False
+    cache: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from .ensemble import (
     open_opinion,
     open_sessions,
 )
+from .gpu_probe import choose_faster
 from .live_embedding import LiveEmbedder
 from .opening import open_requested, read_rate
 from .painting import paint
@@ -166,7 +167,11 @@ class _Analysis:
             raise FaceBlurError(
                 "Faces, number plates and text cannot be detected in one analysis. Run several analyses."
             )
-        self._provider = choose_providers(list_available(), request.provider, sys.platform)[0]
+        # What it says of a GPU is sent with the other notes, and is none of the document's.
+        self._said: list[str] = []
+        cache = Path(request.cache) if request.cache else None
+        self._choice = choose_faster(request.provider, self._uses, cache, self._said.append)
+        self._provider = choose_providers(list_available(), self._choice, sys.platform)[0]
         read_rate(request.source)
         self._guard = SourceGuard(Path(request.source.path), request.source.files)
         with open_requested(request.source) as source:
@@ -180,7 +185,7 @@ class _Analysis:
     def run(self) -> None:
         """Reuse the stored document or make a new one, write it where the request says, and send the result."""
         self._send(Started(self._stop - self._first))
-        for text in (*self._notes, *self._info.warnings):
+        for text in (*self._said, *self._notes, *self._info.warnings):
             self._send(Warned(text))
         found = read_stored(self._stored, self._info) if self._stored is not None else None
         if found is not None:
@@ -263,7 +268,7 @@ class _Analysis:
             self._request.preset,
             max(0, part.start - reach),
             min(self._info.frame_count, part.stop + reach),
-            self._request.provider,
+            self._choice,
             self._request.recognise,
             sys_path=self._request.sys_path,
         )
