@@ -224,6 +224,7 @@ def _list_corrections(document: TrackDocument) -> dict[str, Any]:
         return {
             "name": track.name,
             "spans": [list(span) for span in track.list_spans()],
+            "status": track.status.value,
             "reason": describe_status(track),
         }
 
@@ -342,6 +343,7 @@ def to_html(content: Mapping[str, Any]) -> str:
         f"<title>Face Blur report: {_escape(source['name'])}</title><style>{_STYLE}</style></head><body>",
         f"<h1>Face Blur report: {_escape(source['name'])}</h1>",
         _format_verdict(content),
+        *_format_shown(content),
         _build_table(
             [
                 ("Made", content["made"]),
@@ -384,6 +386,11 @@ def to_html(content: Mapping[str, Any]) -> str:
         _show_faces(content["faces"]),
         "<h2>Evidence</h2>",
         _show_coverage(content["coverage"]),
+        "<h2>Not covered</h2>",
+        _build_table(
+            (track["name"], f"{', '.join(_format_range(*span) for span in track['spans'])} ({track['reason']})")
+            for track in _list_suppressed(content)
+        ),
         "<h2>Corrections</h2>",
         _show_corrections(content["corrections"]),
         f"<h2>Places to review: {content['doubts_judged']} reviewed, {content['doubts_left']} open</h2>",
@@ -443,6 +450,24 @@ def _format_verdict(content: Mapping[str, Any]) -> str:
         f'<p class="bad">Not passed. Leaks: {len(verification["leaks"])}. Problems with the file: '
         f"{len(verification['problems'])}.</p>"
     )
+
+
+def _format_shown(content: Mapping[str, Any]) -> list[str]:
+    """What the film shows although it may be a face, and what was left open: a reader must not miss it."""
+    off, aside, left = content["corrections"]["off"], content["corrections"]["aside"], content["doubts_left"]
+    allowed = [track for track in aside if track["status"] == TrackStatus.ALLOWED]
+    weak = _list_suppressed(content)
+    sentences = [
+        sentence
+        for number, sentence in (
+            (len(off), f"Faces that are switched off in some frames: {', '.join(off)}."),
+            (len(allowed), f"Faces that stay visible on purpose: {', '.join(track['name'] for track in allowed)}."),
+            (len(weak), f"Tracks that are not covered, as the program takes them for no faces: {len(weak)}."),
+            (left, f"Places to review that nobody has reviewed: {left}."),
+        )
+        if number
+    ]
+    return [f"<p>{_escape(' '.join(sentences))}</p>"] if sentences else []
 
 
 def _show_verification(verification: Mapping[str, Any] | None) -> str:
@@ -546,6 +571,11 @@ def _show_coverage(coverage: Mapping[str, int]) -> str:
     )
 
 
+def _list_suppressed(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The tracks that the program, and no editor, left uncovered. In the data they are among the corrections."""
+    return [track for track in content["corrections"]["aside"] if track["status"] == TrackStatus.SUPPRESSED]
+
+
 def _show_corrections(corrections: Mapping[str, Any]) -> str:
     def format_spans(track: Mapping[str, Any]) -> str:
         return ", ".join(_format_range(*span) for span in track["spans"])
@@ -567,5 +597,6 @@ def _show_corrections(corrections: Mapping[str, Any]) -> str:
         rows += [
             (f"{track['name']}: {label}", format_spans(track) + (f" ({track['reason']})" if kind == "aside" else ""))
             for track in corrections[kind]
+            if track["status"] != TrackStatus.SUPPRESSED
         ]
     return _build_table(rows)

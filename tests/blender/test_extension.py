@@ -12,6 +12,7 @@ import bpy
 import pytest
 
 import blender_faceblur
+from blender_faceblur.blender.common.job_operator import JobOperator
 from blender_faceblur.blender.common.jobs import JOB
 from blender_faceblur.blender.common.selection import list_selected
 from blender_faceblur.blender.cover.covering import read_effect
@@ -110,6 +111,15 @@ def test_the_extension_registers_and_unregisters_without_a_trace() -> None:
         assert "FACEBLUR_PT_main" in there["types"] and there["scene"] == ["faceblur"] and there["menu"]
         blender_faceblur.unregister()
         assert list_everything() == before
+
+
+def test_no_job_can_be_run_again_by_adjusting_the_last_operation(scene: Any) -> None:
+    """Blender would run it at once, and the window would stand still."""
+    jobs = [kind for kind in bpy.types.Operator.__subclasses__() if issubclass(kind, JobOperator)]
+    assert {"FACEBLUR_OT_detect", "FACEBLUR_OT_bake", "FACEBLUR_OT_export_covered", "FACEBLUR_OT_follow"} <= {
+        kind.__name__ for kind in jobs
+    }
+    assert [kind.__name__ for kind in jobs if "REGISTER" in kind.bl_options] == []
 
 
 def test_the_shortcuts_are_free_in_blenders_keymap() -> None:

@@ -128,6 +128,19 @@ def test_each_face_has_its_outline(scene: Any) -> None:
     assert np.ptp(active[:, 0]) == pytest.approx(2 * ellipse.rx, rel=0.02)
 
 
+def test_a_name_does_not_hide_the_handle_that_turns_the_cover(scene: Any) -> None:
+    def is_name_above() -> bool:
+        drawing = draw(scene)
+        ((outline, _),) = drawing.thick
+        y = next(place[1] for text, place, _ in drawing.words if text.startswith("Face 01"))
+        assert y > outline[:, 1].max() or y < outline[:, 1].min() - 20
+        return bool(y > outline[:, 1].max())
+
+    assert not is_name_above()
+    scene.faceblur.show_handles = False
+    assert is_name_above()
+
+
 @pytest.mark.parametrize("frame", [0, 7, 13, 24, 29, 39])
 def test_an_outline_lies_on_its_layer(scene: Any, frame: int) -> None:
     mask = get_mask(get_strip(scene))

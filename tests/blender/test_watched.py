@@ -400,14 +400,14 @@ def test_the_line_along_a_strip_shows_what_was_watched(scene: Any, reverse: bool
     get_modifier(strip).input_mask_strip.use_reverse_frames = reverse
     play(scene, 21, 30)
     region = get_region_projection(make_region(120, 1, 0, 61, 5))
-    found = coverage.compute_watched_columns(strip, region, 120)
+    found = coverage.compute_watched_columns(strip, region, 120, {})
     assert found is not None
     first, codes = found
     # Two pixels for each frame.
     assert first == 20 and len(codes) == 80
     assert list_spans(codes == 0) == [(20, 40)]
     # A pixel that stands for several frames is watched only if all of them are.
-    found = coverage.compute_watched_columns(strip, get_region_projection(make_region(20, 2, 0, 62, 5)), 20)
+    found = coverage.compute_watched_columns(strip, get_region_projection(make_region(20, 2, 0, 62, 5)), 20, {})
     assert found is not None
     assert (found[1] == 0).sum() == 2
 

@@ -32,6 +32,8 @@ from blender_faceblur.core.types import (
     ReviewItem,
     ReviewReason,
     Sample,
+    Suppression,
+    SuppressionReason,
     Track,
     TrackDocument,
     TrackKind,
@@ -228,6 +230,34 @@ def test_a_report_says_who_watched_what_and_what_nobody_did(tmp_path: Path) -> N
         assert words in page
     whole = collect_report(ReportSubject(source, None, document, {}, watched=WatchedSpans([(0, 8)], [("", [(0, 9)])])))
     assert '<p class="good">8 of the 8 frames' in to_html(whole) and "Nobody" not in to_html(whole)
+
+
+def test_what_is_shown_or_left_open_is_in_the_headline_and_no_correction_of_the_programs(tmp_path: Path) -> None:
+    source = tmp_path / "a.mp4"
+    write_film(source, rate=Fraction(25))
+    document = make_document(source)
+    samples = document.tracks[0].samples[:2]
+    weak = Suppression(SuppressionReason.LOW_CONFIDENCE, 2)
+    document.uncovered += [
+        Track("Perhaps 01", samples, status=TrackStatus.SUPPRESSED, suppression=weak),
+        Track("Face 07", samples, status=TrackStatus.ALLOWED, allowed_person="Ann"),
+    ]
+    content = collect_report(ReportSubject(source, None, document, {}))
+    page = to_html(content)
+    head, _, rest = page.partition("<h2>Files</h2>")
+    for words in (
+        "switched off in some frames: Face &lt;01&gt;.",
+        "visible on purpose: Face 07.",
+        "takes them for no faces: 1.",
+        f"nobody has reviewed: {content['doubts_left']}.",
+    ):
+        assert words in head and content["doubts_left"] > 0
+    uncovered, _, corrections = rest.partition("<h2>Not covered</h2>")[2].partition("<h2>Corrections</h2>")
+    assert "Perhaps 01" in uncovered and "Face 07" not in uncovered
+    assert "Face 07: not covered" in corrections and "Perhaps 01" not in corrections.partition("<h2>")[0]
+    document.tracks, document.uncovered, document.review_items = document.tracks[1:], [], []
+    page = to_html(collect_report(ReportSubject(source, None, document, {})))
+    assert "on purpose" not in page.partition("<h2>Files</h2>")[0]
 
 
 def test_pictures_of_faces_are_blocks() -> None:

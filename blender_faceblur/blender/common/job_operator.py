@@ -27,7 +27,8 @@ JobSteps = Generator[Step | None, None, Any]
 class JobOperator:
     """An operator whose work is a job. It keeps names only, because an editor may undo, delete and rename meanwhile."""
 
-    bl_options = {"REGISTER", "UNDO"}
+    # Without REGISTER: Blender's Adjust Last Operation would run the whole job again, and block the window.
+    bl_options = {"UNDO"}
     cancelled = "Cancelled; nothing was changed"
     level = "INFO"
     """The report type of its success message."""

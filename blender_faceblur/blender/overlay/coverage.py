@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.review.overview import Code, Codes, compute_worst, list_runs
+from ...core.review.watched import Frames
 from ...core.types import Color
 from ..common.context import DrawHandlers, get_sequencer_scene
 from ..common.footage import KINDS
@@ -70,6 +71,7 @@ def compose(
     unit, colors = get_unit(context), get_colors()
     active, is_used = get_active_footage(context), bool(list_own_masks())
     drawn: list[tuple[Rectangle, Color]] = []
+    watched_frames: dict[int, Frames | None] = {}
     for strip in _list_in_view(editor.meta_stack[-1].strips if editor.meta_stack else editor.strips, region, view):
         bottom, top = (view.to_region(0, strip.channel + part)[1] for part in _BODY)
         if top - bottom < _LEAST_STRIP_PX:
@@ -81,7 +83,7 @@ def compose(
             if found is not None:
                 low = bottom + 1 + number * (height + unit)
                 drawn += _list_rectangles(*found, low, low + height, colors)
-        watched = compute_watched_columns(strip, view, region.width)
+        watched = compute_watched_columns(strip, view, region.width, watched_frames)
         if watched is not None:
             low = bottom + 1 + len(lanes) * (height + unit)
             drawn += _list_watched(*watched, low, low + max(round(0.4 * height), 2))
@@ -129,15 +131,23 @@ def compute_columns(
     return first, compute_worst(codes[0], starts, stops), compute_worst(codes[1], starts, stops)
 
 
-def compute_watched_columns(strip: bpy.types.Strip, view: RegionProjection, width: int) -> tuple[int, Codes] | None:
+def compute_watched_columns(
+    strip: bpy.types.Strip, view: RegionProjection, width: int, read: dict[int, Frames | None]
+) -> tuple[int, Codes] | None:
     """The first pixel column of a strip's line in a region of this width, and for each column from there 1 if nobody
-    has watched all of its frames, else 0. None if there is no line."""
+    has watched all of its frames, else 0. None if there is no line.
+
+    `read` keeps what was watched of each mask, by its session_uid, for the strips that are drawn together.
+    """
     first = max(round(view.to_region(strip.frame_final_start, 0)[0]), 0)
     stop = min(round(view.to_region(strip.frame_final_end, 0)[0]), width)
     mask = get_mask(strip)
     if stop <= first or BAKED in strip or mask is None or explain_fault(strip):
         return None
-    watched = get_watched(mask)
+    uid = mask.session_uid
+    if uid not in read:
+        read[uid] = get_watched(mask)
+    watched = read[uid]
     if watched is None or not len(watched):
         return None
     edges = np.asarray((np.arange(first, stop + 1) - view.shift[0]) / view.scale[0], np.float64)

@@ -54,6 +54,9 @@ _LEAST_NAMED_PX = 16
 _ABOVE_PX = 5
 """The gap between an outline and its name."""
 
+_BELOW_PX = 28
+"""The same for a name below the outline, with its height."""
+
 _DOT = np.stack(
     [np.cos(np.linspace(0, 2 * np.pi, 12, endpoint=False)), np.sin(np.linspace(0, 2 * np.pi, 12, endpoint=False))],
     axis=1,
@@ -220,6 +223,9 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
             for number, (cover, code) in enumerate(faces):
                 is_active = chosen is not None and chosen.name == cover.layer
                 label = labels[number] if is_active or wide[number] else None
+                if is_active and scene.faceblur.show_handles:
+                    # The handle that turns the cover is above it, and a name there would hide it.
+                    label = float(middles[number, 0]), float(outlines[number, :, 1].min()) - _BELOW_PX * unit
                 _add_face(
                     drawing,
                     cover,

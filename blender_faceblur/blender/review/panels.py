@@ -62,8 +62,8 @@ class FACEBLUR_PT_review(Tab, bpy.types.Panel):
         row.operator("faceblur.review_fine", icon="CHECKMARK")
         row.operator("faceblur.review_fix", icon="GREASEPENCIL")
         row = column.row(align=True)
-        row.operator("faceblur.review_off", icon="HIDE_OFF")
-        row.operator("faceblur.review_cover", icon="HIDE_ON")
+        row.operator("faceblur.review_off", icon="CHECKBOX_DEHLT")
+        row.operator("faceblur.review_cover", icon="CHECKBOX_HLT")
         watched = describe_watch(scene)
         if watched:
             row = column.row(align=True)

@@ -95,11 +95,15 @@ class FACEBLUR_OT_review(bpy.types.Operator):
         elif event.type == "SPACE":
             self._play(context, scene)
         elif event.type in KEYS:
+            is_playing = SESSION.loop is not None
             stop_loop(scene)
             self._decide(KEYS[event.type])
             if not _has_open_item(context):
                 self.report({"INFO"}, "All items are reviewed")
                 return self._end(context, scene)
+            if is_playing:
+                # Who watches goes on watching: the next item plays at once.
+                self._play(context, scene)
         else:
             if event.type in ("LEFTMOUSE", "G", "S", "R", "X"):
                 # A correction belongs to the frame of the item.

@@ -243,20 +243,33 @@ class _WatchedPart:
     """Which of all source frames were watched."""
 
 
+def _read_frames(mask: bpy.types.Mask) -> tuple[Frames, Frames] | None:
+    """Which source frames were watched, and which were analysed; None if that is not known yet."""
+    watched, overview = get_watched(mask), get_cached(mask).overview
+    if watched is None or overview is None or not len(watched):
+        return None
+    return watched, overview.compute_analysed()
+
+
 def _list_parts(scene: bpy.types.Scene) -> Iterator[_WatchedPart]:
     """The covered strips in the frames of a scene. Those whose tracks document has not been read are left out."""
     first, stop = scene.frame_start, scene.frame_end + 1
     hidden, channels = _compute_hidden(scene, first, stop), scene.sequence_editor.channels
+    read: dict[int, tuple[Frames, Frames] | None] = {}
     for strip, mask in list_covered(scene):
         channel = (strip.parent_meta() or strip).channel
         start, end = max(int(strip.frame_final_start), first), min(int(strip.frame_final_end), stop)
         if start >= end or channels[channel].mute:
             continue
-        watched, overview = get_watched(mask), get_cached(mask).overview
-        if watched is None or overview is None or not len(watched):
+        uid = mask.session_uid
+        if uid not in read:
+            read[uid] = _read_frames(mask)
+        known = read[uid]
+        if known is None:
             continue
+        watched, analysed = known
         frames = compute_source_frames(strip, start, end, len(watched))
-        needs = overview.compute_analysed()[frames] & (hidden[start - first : end - first] <= channel)
+        needs = analysed[frames] & (hidden[start - first : end - first] <= channel)
         yield _WatchedPart(mask, start, frames, needs, watched)
 
 

@@ -25,7 +25,8 @@ class FACEBLUR_OT_export_covered(JobOperator, bpy.types.Operator):
 
     bl_idname = "faceblur.export_covered"
     bl_label = "Export Covered Footage"
-    bl_options = {"REGISTER"}
+    # No undo step, as the project does not change; not REGISTER, see JobOperator.
+    bl_options: set[str] = set()
     cancelled = "Export cancelled; the finished films are in the folder"
 
     folder: StringProperty(
