@@ -29,6 +29,7 @@ MOUSE_KEYS: tuple[tuple[str, str, bool, dict[str, object]], ...] = (
     ("faceblur.transform_cover", "S", False, {"mode": "RESIZE"}),
     ("faceblur.transform_cover", "R", False, {"mode": "ROTATE"}),
     ("faceblur.face_menu", "X", False, {"menu": "OFF"}),
+    ("faceblur.box_faces", "B", False, {}),
     ("faceblur.face_menu", "RIGHTMOUSE", False, {"menu": "FACE"}),
     ("faceblur.add", "LEFTMOUSE", True, {"kind": "FACE", "at_mouse": True}),
 )

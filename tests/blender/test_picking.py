@@ -14,10 +14,11 @@ import pytest
 
 import blender_faceblur
 from blender_faceblur.blender.correction.operators.pick import transform_cover
-from blender_faceblur.blender.correction.picking import choose_face, find_covered_strip, find_face
+from blender_faceblur.blender.correction.picking import choose_face, find_covered_strip, find_face, list_faces_in_box
 from blender_faceblur.blender.cover.covering import cover_footage
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.keymaps import MOUSE_KEYS
+from blender_faceblur.blender.masks.document import load_document
 from blender_faceblur.blender.masks.record import MaskRecord
 from blender_faceblur.blender.review.queue import get_current, list_entries
 from blender_faceblur.core.cover.effects import EffectSettings
@@ -90,6 +91,47 @@ def test_a_moved_and_scaled_strip_is_picked_where_it_is_shown(scene: Any) -> Non
     assert pick(*shown) == "Face 01"
     assert find_covered_strip(bpy.context, REGION, *shown) == strip
     assert find_covered_strip(bpy.context, REGION, 5, 5) is None
+
+
+def box_faces(left: float, top: float, right: float, bottom: float) -> list[dict[str, Any]]:
+    """The faces in a box whose y counts down, as `change_boxed` takes them."""
+    box = left, disks.HEIGHT - bottom, right, disks.HEIGHT - top
+    return [
+        {"name": "", "strip": face.strip, "track": face.track, "source_frame": face.source_frame}
+        for face in list_faces_in_box(bpy.context, REGION, box)
+    ]
+
+
+def list_off(scene: Any, frame: int) -> list[str]:
+    document = load_document(get_mask(scene.sequence_editor.strips["disk"]))
+    return [
+        track.name
+        for track in document.tracks
+        if track.samples[0].source_frame <= frame <= track.samples[-1].source_frame
+        and not any(start <= frame < stop for start, stop in track.list_covered_spans())
+    ]
+
+
+def test_faces_with_their_middle_in_a_box_are_changed_at_once(scene: Any) -> None:
+    assert [face["track"] for face in box_faces(0, 0, disks.WIDTH, disks.HEIGHT)] == ["Face 01", "Face 02", "Face 03"]
+    both = box_faces(35, 140, 56, 160)
+    assert [face["track"] for face in both] == ["Face 02", "Face 03"]
+    assert box_faces(41, 140, 48, 160) == []
+    assert bpy.ops.faceblur.change_boxed(faces=both, action="OFF", where="FRAME") == {"FINISHED"}
+    assert list_off(scene, 20) == ["Face 02", "Face 03"] and list_off(scene, 21) == []
+    assert bpy.ops.faceblur.change_boxed(faces=both, action="OFF", where="FILM") == {"FINISHED"}
+    assert list_off(scene, 6) == ["Face 02", "Face 03"]
+    get_mask(scene.sequence_editor.strips["disk"]).layers["Face 02"].hide_render = True
+    assert bpy.ops.faceblur.change_boxed(faces=both, action="ON", where="FILM") == {"FINISHED"}
+    assert list_off(scene, 20) == []
+    assert not get_mask(scene.sequence_editor.strips["disk"]).layers["Face 02"].hide_render, "the list's checkbox"
+    scene.use_preview_range, scene.frame_preview_start, scene.frame_preview_end = True, 11, 12
+    assert bpy.ops.faceblur.change_boxed(faces=both, action="OFF", where="RANGE") == {"FINISHED"}
+    assert [bool(list_off(scene, frame)) for frame in (9, 10, 11, 12)] == [False, True, True, False]
+    assert bpy.ops.faceblur.change_boxed(faces=both, action="DELETE", where="FILM") == {"FINISHED"}
+    assert [face["track"] for face in box_faces(0, 0, disks.WIDTH, disks.HEIGHT)] == ["Face 01"]
+    with pytest.raises(RuntimeError, match="no longer exist"):
+        bpy.ops.faceblur.change_boxed(faces=[both[0] | {"strip": "gone"}], action="OFF", where="FILM")
 
 
 def test_choosing_a_face_activates_strip_layer_and_its_review_item(scene: Any) -> None:

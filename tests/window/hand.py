@@ -21,6 +21,11 @@ State = dict[str, Any]
 """The state that watcher.py writes."""
 
 
+KEY_S, POINT_S, BUTTON_S, THINK_S = 0.28, 1.1, 0.2, 1.35
+"""The keystroke-level model (Card, Moran and Newell 1983): the seconds of an average typist's key, of pointing, of a
+button of the mouse, and of the thought before each step."""
+
+
 class Missed(Exception):
     """An expected state did not appear."""
 
@@ -42,11 +47,24 @@ class Screenshot:
 
 
 class Hand:
-    """Acts and observes; `clicks` and `keys` count the actions."""
+    """Acts and observes. `clicks`, `drags` and `keys` count the actions, `waited_s` is how long Blender worked."""
 
     def __init__(self, state: Path, pictures: Path) -> None:
         self._state, self._pictures = state, pictures
-        self.clicks = self.keys = 0
+        self.clicks = self.drags = self.keys = self.steps = 0
+        self.waited_s = 0.0
+
+    def begin_counting(self) -> None:
+        self.clicks = self.drags = self.keys = self.steps = 0
+        self.waited_s = 0.0
+
+    def describe_effort(self) -> str:
+        """The actions, an editor's time for them by the keystroke-level model, and the machine's time, measured."""
+        hands_s = KEY_S * self.keys + (POINT_S + BUTTON_S) * self.clicks + (2 * POINT_S + BUTTON_S) * self.drags
+        return (
+            f"{self.clicks} clicks, {self.drags} drags, {self.keys} keys in {self.steps} steps: "
+            f"{hands_s + THINK_S * self.steps:.0f} s of an editor's time, {self.waited_s:.0f} s of the machine's"
+        )
 
     def look(self) -> State:
         """Blender's current state, written entirely after this call."""
@@ -70,10 +88,13 @@ class Hand:
 
     def wait(self, what: str, seen: Callable[[State], Any], seconds: float = 20.0) -> State:
         """Wait until `seen` returns a true value; if it never does, missed.png shows the screen instead."""
-        until = time.monotonic() + seconds
+        begin = time.monotonic()
+        until = begin + seconds
+        self.steps += 1
         while True:
             state = self.look()
             if seen(state):
+                self.waited_s += time.monotonic() - begin
                 return state
             if time.monotonic() > until:
                 self.photograph("missed")
@@ -115,17 +136,22 @@ class Hand:
             self._act("keyup", key)
 
     def drag(self, x: float, y: float, to_x: float, to_y: float) -> None:
-        """Drag slowly: Blender grabs a border between areas only after the mouse has rested on it."""
+        """Drag slowly: Blender grabs a border between areas only after the mouse has rested on it.
+
+        While Blender is busy it takes the button to go down where the mouse is later.
+        """
         self.move(x, y)
         time.sleep(0.4)
+        self.look()
         self._act("mousedown", "1")
         time.sleep(0.3)
+        self.look()
         for part in range(1, 11):
             self._act("mousemove", str(round(x + (to_x - x) * part / 10)), str(round(y + (to_y - y) * part / 10)))
             time.sleep(0.05)
         time.sleep(0.2)
         self._act("mouseup", "1")
-        self.clicks += 1
+        self.drags += 1
         time.sleep(0.5)
 
     def press(self, *keys: str) -> None:

@@ -782,6 +782,50 @@ def play_decide(story: Story) -> None:
     hand.photograph("closed")
 
 
+def play_effort(story: Story) -> None:
+    """The way of an editor who accepts everything: detect, look at all faces, review each item, render."""
+    hand = story.hand
+    story.begin()
+    last = _get_strip(hand.look(), "MOVIE")["frames"][1] - 1
+    story.go_to_frame(last)
+    hand.press("ctrl+End")
+    hand.wait("the range to render", lambda s: s["range"] == [1, last], 5)
+
+    def report(step: str) -> None:
+        print(f"{step}: {hand.describe_effort()}", flush=True)
+        hand.begin_counting()
+
+    hand.begin_counting()
+    story.detect()
+    state = hand.wait("the strip is covered", lambda s: not s["addon"]["active"] and _is_covered(s), 400)
+    hand.check(not state["addon"]["problems"], f"problems: {state['addon']['problems']}")
+    report("detect")
+    story.choose_from_menu("Decide on Faces")
+    time.sleep(3.0)
+    hand.photograph("effort-faces")
+    left, top, width, height = story.get_region("PREVIEW", "PREVIEW")
+    hand.move(left + width / 2, top + height / 2)
+    hand.press("Escape")
+    hand.steps += 1
+    report("look at the faces")
+    items = hand.look()["masks"][0]["left"]
+    if items:
+        hand.press("ctrl+alt+shift+r")
+        time.sleep(1.5)
+        hand.photograph("effort-review")
+    while (now := hand.look()["masks"][0]["left"]) > 0:
+        hand.press("Return")
+        hand.wait("one item fewer", lambda s, now=now: s["masks"][0]["left"] < now, 20)  # type: ignore[misc]
+    report(f"review {items} items")
+    story.choose_from_menu("Render If Covered")
+    output = Path(story.given["output"])
+    hand.wait("the render begins", lambda s: s["rendering"] or output.exists(), 30)
+    time.sleep(1.0)
+    hand.wait("the render ends", lambda s: not s["rendering"], 400)
+    report("render")
+    hand.check(output.stat().st_size > 1000, "the film was rendered")
+
+
 def play_desk(story: Story) -> None:
     """A cover that is dragged, undone and tracked; a region that is drawn; a face that is hidden in one frame."""
     hand = story.hand
@@ -1230,6 +1274,7 @@ STORIES: dict[str, Callable[[Story], None]] = {
     "what goes wrong": play_what_goes_wrong,
     "corrections": play_corrections,
     "decide": play_decide,
+    "effort": play_effort,
     "desk": play_desk,
     "workspace": play_workspace,
     "review": play_review,
@@ -1306,7 +1351,7 @@ def main() -> int:
         print(f"MISSED: {error}", flush=True)
         return 1
     finally:
-        print(f"{given['story']}: {story.hand.clicks} clicks, {story.hand.keys} keys", flush=True)
+        print(f"{given['story']}: {story.hand.describe_effort()}", flush=True)
     return 0
 
 

@@ -44,9 +44,10 @@ class StoryFilm:
     truth: list[list[FaceTruth]]
 
 
-def film(path: Path, scene: str) -> StoryFilm:
-    """Write four seconds at the rate of a new project: for another rate Blender opens a popup under the mouse."""
-    return StoryFilm(path, make_film(path, width=WIDTH, height=HEIGHT, frame_rate=Fraction(24), seconds=4, scene=scene))
+def film(path: Path, scene: str, seconds: int = 4) -> StoryFilm:
+    """Write a film at the rate of a new project: for another rate Blender opens a popup under the mouse."""
+    truth = make_film(path, width=WIDTH, height=HEIGHT, frame_rate=Fraction(24), seconds=seconds, scene=scene)
+    return StoryFilm(path, truth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +237,19 @@ def test_workspace(desk: Desk, tmp_path: Path) -> None:
 
 def test_decide(desk: Desk, tmp_path: Path) -> None:
     desk.play("decide", film(tmp_path / "people.mp4", "people"), tmp_path, 200)
+
+
+def test_effort(desk: Desk, tmp_path: Path) -> None:
+    """Prints the actions and the time that a film of ten seconds takes, or the film that FACEBLUR_EFFORT names."""
+    chosen = os.environ.get("FACEBLUR_EFFORT")
+    if chosen:
+        desk.play("effort", StoryFilm(Path(chosen), []), tmp_path, 1500)
+        return
+    astronaut = film(tmp_path / "astronaut.mp4", "demo", 10)
+    given = desk.play("effort", astronaut, tmp_path, 600)
+    shown = find_uncovered(astronaut, Path(given["output"]), 1, len(astronaut.truth))
+    uncovered = [share for shares in shown.values() for share in shares]
+    assert len(uncovered) > 10 and max(uncovered) < 0.1
 
 
 def test_review(desk: Desk, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def draw_pie(layout: bpy.types.UILayout, context: bpy.types.Context, face: str) 
 
 def draw_face_menu(layout: bpy.types.UILayout) -> None:
     """All corrections of the active face, whose name is the menu's title."""
-    for where, text in _WHERE:
+    for where, text in WHERE:
         off = layout.operator("faceblur.switch_face", text=translate("Switch Off in {text}", text=translate(text)))
         off.action, off.where = "OFF", where
     layout.menu("FACEBLUR_MT_switch_on", text="Switch On")
@@ -71,9 +71,9 @@ def draw_face_menu(layout: bpy.types.UILayout) -> None:
 
 
 def draw_off_menu(layout: bpy.types.UILayout) -> None:
-    for where, text in _WHERE:
+    for where, text in WHERE:
         off = layout.operator("faceblur.switch_face", text=text)
         off.action, off.where = "OFF", where
 
 
-_WHERE = mark((("FRAME", "This Frame"), ("RANGE", "Preview Range"), ("FILM", "Whole Film")))
+WHERE = mark((("FRAME", "This Frame"), ("RANGE", "Preview Range"), ("FILM", "Whole Film")))

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import bpy
 
-from ...core.types import Ellipse
+from ...core.types import Box, Ellipse
 from ..common.context import get_sequencer_scene
 from ..common.footage import compute_source_frame
 from ..common.marks import BAKED
@@ -47,28 +48,41 @@ def find_face(context: bpy.types.Context, region: bpy.types.Region, x: float, y:
     Of several, it is the active one, else the one whose middle is nearest in relation to its size. A layer that was
     drawn by hand is none.
     """
-    scene = get_sequencer_scene(context)
-    if scene is None:
-        return None
-    shown = get_region_projection(region)
-    point = shown.to_view(x, y)
     found: list[tuple[bool, float, PickedFace]] = []
-    for strip in list_shown(scene, getattr(context.space_data, "display_channel", 0)):
+    for picked, is_active in _list_faces(context, region):
+        least = _LEAST_PX / max(picked.projection.scale * abs(picked.shown.scale[0]), 1e-6)
+        far = _compute_distance(picked.cover, *picked.to_source(x, y), least)
+        if far <= 1:
+            found.append((not is_active, far, picked))
+    return min(found, key=lambda each: each[:2])[2] if found else None
+
+
+def list_faces_in_box(context: bpy.types.Context, region: bpy.types.Region, box: Box) -> list[PickedFace]:
+    """The faces at the playhead whose middle lies in a box of a preview (left, lower, right, upper edge)."""
+    left, low, right, high = box
+    return [
+        picked
+        for picked, _ in _list_faces(context, region)
+        for x, y in (picked.shown.to_region(*picked.projection.to_canvas(picked.cover.cx, picked.cover.cy)),)
+        if left <= x <= right and low <= y <= high
+    ]
+
+
+def _list_faces(context: bpy.types.Context, region: bpy.types.Region) -> Iterator[tuple[PickedFace, bool]]:
+    """The faces at the playhead in a preview, and whether each is the active one."""
+    scene = get_sequencer_scene(context)
+    shown = get_region_projection(region)
+    for strip in list_shown(scene, getattr(context.space_data, "display_channel", 0)) if scene is not None else ():
         mask = get_mask(strip)
         frame = _get_frame(scene, strip, mask)
         if mask is None or frame is None or BAKED in strip:
             continue
         projection = get_projection(scene, strip)
-        source = projection.to_source(*point)
-        least = _LEAST_PX / max(projection.scale * abs(shown.scale[0]), 1e-6)
         active = mask.layers.active if strip == scene.sequence_editor.active_strip else None
         for record, _ in list_faces_at(mask, get_cached(mask), frame):
             cover = Ellipse(*record.shape_at(frame).tolist())
-            far = _compute_distance(cover, *source, least)
-            if far <= 1:
-                picked = PickedFace(strip.name, record.layer, record.track, frame, cover, projection, shown)
-                found.append((active is None or active.name != record.layer, far, picked))
-    return min(found, key=lambda each: each[:2])[2] if found else None
+            picked = PickedFace(strip.name, record.layer, record.track, frame, cover, projection, shown)
+            yield picked, active is not None and active.name == record.layer
 
 
 def find_covered_strip(context: bpy.types.Context, region: bpy.types.Region, x: float, y: float) -> Any:

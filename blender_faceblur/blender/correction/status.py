@@ -21,7 +21,7 @@ HINTS = (
 )
 """Icon and words of what works on the face under the mouse."""
 
-ADD_HINT = (("EVENT_CTRL", ""), ("MOUSE_LMB", "Add Face"))
+ADD_HINT = (("EVENT_CTRL", ""), ("MOUSE_LMB", "Add Face"), ("EVENT_B", "Box Faces"))
 
 
 def add_hints() -> None:
