@@ -18,7 +18,7 @@ COPY blender_faceblur/ blender_faceblur/
 # The package's own weights folder is the user's cache, which lies in the image.
 RUN /builder/bin/python -m hatchling build --target wheel --directory /wheel \
     && /faceblur/bin/pip install --no-deps --no-index /wheel/faceblur-*.whl \
-    && XDG_CACHE_HOME=/weights /faceblur/bin/faceblur models centerface yunet_2023mar dlib_resnet ppocr_text
+    && XDG_CACHE_HOME=/weights /faceblur/bin/faceblur models centerface yunet_2023mar mtcnn_onet dlib_resnet ppocr_text
 
 FROM base
 COPY --from=build /faceblur /faceblur

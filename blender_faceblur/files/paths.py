@@ -149,13 +149,13 @@ def get_model_path(name: str) -> Path:
         raise FaceBlurError(f"There is no model named {name!r} in models.toml.")
     wrong = []
     for candidate in list_places(model):
-        if candidate.is_file():
+        if is_readable_file(candidate):
             if is_right_file(candidate, model.used):
                 return candidate
             wrong.append(candidate)
     if wrong:
         raise FaceBlurError(f"{wrong[0]} is not used: its size or SHA-256 differs from the expected file.")
-    originals = [folder / model.file for folder in _list_weight_folders() if (folder / model.file).is_file()]
+    originals = [folder / model.file for folder in _list_weight_folders() if is_readable_file(folder / model.file)]
     if originals:
         raise FaceBlurError(
             f"{originals[0]} must be converted first: run `{_name_fetcher()} {name}`, "
@@ -189,6 +189,14 @@ def list_packaged(model: ModelFile) -> list[Path]:
         return []
     spec = importlib.util.find_spec(model.package)
     return [Path(place) / model.member for place in (spec.submodule_search_locations or [])] if spec else []
+
+
+def is_readable_file(path: Path) -> bool:
+    """Whether there is such a file. `Path.is_file` raises in a folder of another user, before Python 3.14."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def is_right_file(path: Path, wanted: ModelFile | ConvertedFile) -> bool:

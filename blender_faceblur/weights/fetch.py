@@ -65,7 +65,7 @@ def fetch_models(names: Iterable[str], report: Say) -> dict[str, str]:
 def find_file(model: paths.ModelFile) -> Path | None:
     """The correct file of those weights if it need not be fetched: in the models folder or in a package."""
     places = (paths.get_weights_folder() / model.used.file, *paths.list_packaged(model))
-    return next((place for place in places if place.is_file() and paths.is_right_file(place, model.used)), None)
+    return next((p for p in places if paths.is_readable_file(p) and paths.is_right_file(p, model.used)), None)
 
 
 def preset_models(asked: Collection[str] = ()) -> list[str]:

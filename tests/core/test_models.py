@@ -63,6 +63,15 @@ def test_weights_in_the_given_folder_are_used_and_wrong_ones_refused(
     assert sorted(path.name for path in folder.iterdir()) == ["models.toml", "net.onnx"]
 
 
+def test_a_folder_that_cannot_be_read_has_no_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as the cache of another user, here a folder whose name is too long."""
+    make_catalogue(folder, url="https://localhost:9/net.onnx")
+    monkeypatch.setenv(paths.MODELS_VARIABLE, str(folder / ("x" * 300)))
+    with pytest.raises(FaceBlurError, match="is missing"):
+        paths.get_model_path("net")
+    assert models.find_file(paths.list_models()["net"]) is None
+
+
 def test_weights_of_an_optional_preset_are_downloaded_only_by_name() -> None:
     everyday, with_ensemble = set(models.preset_models()), set(models.preset_models(["ensemble"]))
     assert everyday == {"centerface", "yunet_2023mar", "mtcnn_onet"}

@@ -15,8 +15,10 @@ import pytest
 
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.files import paths
+from blender_faceblur.weights.fetch import preset_models
 from tools.environment import EnvironmentProblem, _ask_version, ensure_tool
 from tools.lint import ROOT
+from tools.package import OPTIONAL
 from tools.wheel import build_wheel
 
 from .test_command import count_frames, find_faces
@@ -125,6 +127,12 @@ def test_the_package_requires_what_the_lock_was_made_from() -> None:
             line for line in (ROOT / "requirements" / f"{python}.in").read_text().splitlines() if line.startswith("bpy")
         )
         assert pinned.replace('"', "'").replace(" ", "") in [entry.replace(" ", "") for entry in extra]
+
+
+def test_the_image_has_the_weights_that_a_zip_has() -> None:
+    """Its containers run without a network, so nothing can be fetched later."""
+    words = re.search(r"faceblur models ([a-z0-9_ ]+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    assert words is not None and words[1].split() == [*preset_models(), *OPTIONAL]
 
 
 @pytest.mark.parametrize("python", PYTHONS)
