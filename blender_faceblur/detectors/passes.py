@@ -167,12 +167,10 @@ def _detect_turned(picture: NDArray[np.uint8], detector: FaceDetector, turn_deg:
 
 def _turn_back(d: Detection, back: NDArray[np.float64], turn: float) -> Detection:
     x1, y1, x2, y2 = d.box
-    cx, cy = back @ ((x1 + x2) / 2, (y1 + y2) / 2, 1)
+    points = ((x1 + x2) / 2, (y1 + y2) / 2), *(d.landmarks or ())
+    (cx, cy), *marks = (np.array(points) @ back[:, :2].T + back[:, 2]).tolist()
     # The box around the ellipse that was inscribed in the detected box and now leans.
     half_x = math.hypot((x2 - x1) / 2 * math.cos(turn), (y2 - y1) / 2 * math.sin(turn))
     half_y = math.hypot((x2 - x1) / 2 * math.sin(turn), (y2 - y1) / 2 * math.cos(turn))
-    marks = None
-    if d.landmarks is not None:
-        marks = tuple((float(x), float(y)) for x, y in (back @ (px, py, 1) for px, py in d.landmarks))
-    box = float(cx) - half_x, float(cy) - half_y, float(cx) + half_x, float(cy) + half_y
-    return replace(d, box=box, landmarks=marks)
+    box = cx - half_x, cy - half_y, cx + half_x, cy + half_y
+    return replace(d, box=box, landmarks=None if d.landmarks is None else tuple((x, y) for x, y in marks))

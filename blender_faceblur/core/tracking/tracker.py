@@ -129,7 +129,7 @@ class _Tracklet:
     last_found: int
     confidence: float
     sought_at: tuple[float, float]
-    """Its middle when detectors last searched for it, whether they found it or not."""
+    """Its middle when it was last found, or sought in vain between two regular detection passes."""
     drift: Array = field(default_factory=lambda: np.zeros(2))
     detection_count: int = 1
     strong_count: int = 0
@@ -166,6 +166,16 @@ def _place_before(carried: _CarriedBack, box: Array | None, record: FrameRecord)
     carried.confidence *= TRACKING.carry_confidence_decay
     record.observations.append(Observation(carried.number, box, carried.confidence, None, 0))
     return True
+
+
+def _are_covered(tracklets: list[_Tracklet], record: FrameRecord) -> list[bool]:
+    """For each tracklet whether a face was detected at its place in this frame."""
+    found = [observation.box for observation in record.observations if observation.votes]
+    if not found or not tracklets:
+        return [False] * len(tracklets)
+    overlaps = compute_overlaps(np.array([tracklet.box for tracklet in tracklets]), np.array(found))
+    covered: list[bool] = (overlaps.max(axis=1) > TRACKING.same_place_share).tolist()
+    return covered
 
 
 def _blend_drift(before: Array, step: Array) -> Array:
@@ -224,7 +234,7 @@ class Tracker:
         record = FrameRecord(source_frame, cut, mixed)
         self._ring.append((picture, record))
         flowed: dict[int, Array | None] | None = None
-        searched = self._tracklets
+        searched: list[_Tracklet] = []
         if detections is None:
             flowed = self._apply_flow(self._tracklets)
             searched = [
@@ -252,10 +262,9 @@ class Tracker:
             kept = [(c, b) for c in lost if (b := carried[c.number]) is not None]
             free = self._match(record, detections, [b for _, b in kept], [c for c, _ in kept], free)
             free = self._match_near(record, detections, [c for c in lost if c.last_found != source_frame], free)
-            found_here = np.array([r.box for r in record.observations if r.votes])
-            for tracklet in lost:
-                if tracklet.last_found != source_frame:
-                    self._carry_on(tracklet, carried[tracklet.number], record, found_here)
+            still_lost = [c for c in lost if c.last_found != source_frame]
+            for tracklet, is_covered in zip(still_lost, _are_covered(still_lost, record), strict=True):
+                self._carry_on(tracklet, carried[tracklet.number], record, is_covered)
             for tracklet in searched:
                 # To search for it again in each frame finds hardly more than the next regular pass, and takes as long
                 # as all other detection.
@@ -412,12 +421,9 @@ class Tracker:
             )
         )
 
-    def _carry_on(self, tracklet: _Tracklet, box: Array | None, record: FrameRecord, found_here: Array) -> None:
-        """Carry a tracklet on to `box`, or let it wait; `found_here` (N x 4) are the frame's detected boxes."""
-        covered = bool(len(found_here)) and bool(
-            compute_overlaps(tracklet.box[None], found_here).max() > TRACKING.same_place_share
-        )
-        if box is None or record.source_frame - tracklet.last_found > self._limit(tracklet) or covered:
+    def _carry_on(self, tracklet: _Tracklet, box: Array | None, record: FrameRecord, is_covered: bool) -> None:
+        """Carry a tracklet on to `box`, or let it wait, as where another one was detected at its place."""
+        if box is None or record.source_frame - tracklet.last_found > self._limit(tracklet) or is_covered:
             tracklet.carried = False
             tracklet.drift = TRACKING.drift_decay_share * tracklet.drift
             return
