@@ -212,6 +212,7 @@ def analyse(film: Path, preset_name: str, clock: StageClock) -> TrackDocument:
                 analysis.compute_stride(preset.detect_every_s, rate),
                 None if opinion is None else clock.wrap("second opinion", opinion.score_faces),
                 clock.wrap("turned pictures", make_turned(sessions)) if preset.seeks_turned else None,
+                preset.seeks_enlarged,
             ):
                 table.add(0, record)
         with clock.time("link tracks"):

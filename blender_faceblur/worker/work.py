@@ -128,6 +128,7 @@ def _detect_segment(request: SegmentRequest, send: OnProgress) -> None:
             stride,
             opinion.score_faces if opinion is not None else None,
             make_turned(sessions) if preset.seeks_turned else None,
+            preset.seeks_enlarged,
         ):
             send(from_record(record))
             count += 1

@@ -54,6 +54,18 @@ def test_a_doubtful_track_stays_covered_and_is_listed_once() -> None:
     assert reasons.count(ReviewReason.UNLIKELY_FACE) == 1 and ReviewReason.SINGLE_DETECTOR not in reasons
 
 
+def test_what_one_detector_is_sure_of_is_listed_if_nothing_ever_confirms_it() -> None:
+    for score, votes, several, listed in (
+        (0.3, 1, True, True),
+        (0.6, 1, True, False),
+        (0.3, 2, True, False),
+        (0.3, 1, False, False),
+    ):
+        linked = link(score, 0.9, votes, several)
+        assert len(linked.tracks) == 1 and not linked.uncovered
+        assert (ReviewReason.UNLIKELY_FACE in [item.reason for item in linked.review_items]) == listed
+
+
 def link_contradicted(side: float, agreed: int = 0, scored: int = 8, usual: float = 0.35) -> LinkedTracks:
     """A square that looks like a face in one frame, with certainty, and in no other."""
     table = ObservationTable([Segment(0, COUNT)])

@@ -92,6 +92,14 @@ def test_looks_fall_on_frames_that_detectors_see_about_once_a_second() -> None:
     assert [frame for frame in range(4) if TurnedSearch(Finder(), 0.5, "finder").is_due(frame, 1)] == [0, 1, 2, 3]
 
 
+def test_every_second_look_is_at_a_larger_picture_and_bridges_the_other_one() -> None:
+    search = TurnedSearch(Finder(), 25.0, "finder")
+    sides = [search.choose_long_side(frame, 3) for frame in range(200) if search.is_due(frame, 3)]
+    assert sides[::2] == [TURNED.fine_probe_long_side_px] * len(sides[::2])
+    assert sides[1::2] == [TURNED.probe_long_side_px] * len(sides[1::2])
+    assert TURNED.fine_probe_each * TURNED.probe_every_s <= TURNED.keep_s
+
+
 def test_presets_for_faces_look_for_turned_ones() -> None:
     assert {preset.name for preset in PRESETS if preset.seeks_turned} == {"fast", "balanced", "thorough"}
     assert not PLATES.seeks_turned and not TEXT.seeks_turned

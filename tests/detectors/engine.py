@@ -28,6 +28,7 @@ def analyse(
     size: tuple[int, int],
     frame_count: int,
     seeks_turned: bool = True,
+    seeks_enlarged: bool = True,
 ) -> TrackDocument:
     """The document of a film of these pictures (BGR, of `size`: width, height). Skips the test without the weights."""
     preset = get_preset(preset_name)
@@ -52,6 +53,7 @@ def analyse(
             compute_stride(preset.detect_every_s, RATE),
             opinion.score_faces if opinion is not None else None,
             make_turned(sessions) if seeks_turned else None,
+            preset.seeks_enlarged and seeks_enlarged,
         ):
             table.add(0, record)
     return build_document(table, info, preset, 1.4, list_used(uses, info), [])

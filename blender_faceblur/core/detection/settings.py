@@ -64,6 +64,9 @@ class Preset:
     covered. The evidence is calibrated for these detectors (see `tracking.face_probability`)."""
     seeks_turned: bool = False
     """Whether faces that lie or stand on their heads are sought (see `detection.turned`)."""
+    seeks_enlarged: bool = False
+    """Whether faces that only an enlarged picture shows are sought (see `detection.enlarged`); the second opinion must
+    confirm them."""
     detect_every_s: float = 0.0
     """Longest interval, in seconds, between regular detection passes; 0: detectors run on every frame."""
 
@@ -93,6 +96,7 @@ PRESETS = (
         most_processes=3,
         second_opinion=True,
         seeks_turned=True,
+        seeks_enlarged=True,
         detect_every_s=0.125,
     ),
     Preset(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..detection.brightening import Averager, brighten, compute_stretch
+from ..detection.enlarged import EnlargedSearch
 from ..detection.fusion import FusedDetection, fuse_detections
 from ..detection.picture_sizes import compute_detector_size
 from ..detection.settings import PLATES, DetectorUse, Preset
@@ -82,6 +83,7 @@ def analyse_frames(
     stride: int = 1,
     score_faces: ScoreFaces | None = None,
     detect_turned: DetectTurned | None = None,
+    seeks_enlarged: bool = False,
 ) -> Iterator[FrameRecord]:
     """Detect and track faces in consecutive pictures (BGR, of `compute_decode_size`); yields records in order.
 
@@ -90,9 +92,18 @@ def analyse_frames(
     on the first frame, on each multiple of `stride`, and after cuts; in between, optical flow tracks the faces. When it
     loses one, or becomes unreliable, the detectors search around the expected position. `score_faces` gives the second
     opinion on what they find. With `detect_turned`, faces that lie or stand on their heads are sought too.
+    With `seeks_enlarged`, so are faces that only an enlarged picture shows, which the second opinion must confirm.
     """
     return _FrameAnalyser(
-        frame_size, frame_rate, detectors, strong_confidence, upright_turn, stride, score_faces, detect_turned
+        frame_size,
+        frame_rate,
+        detectors,
+        strong_confidence,
+        upright_turn,
+        stride,
+        score_faces,
+        detect_turned,
+        seeks_enlarged,
     ).run(frames)
 
 
@@ -109,6 +120,7 @@ class _FrameAnalyser:
         stride: int,
         score_faces: ScoreFaces | None,
         detect_turned: DetectTurned | None,
+        seeks_enlarged: bool,
     ) -> None:
         """The arguments are those of `analyse_frames`."""
         self._stored_size, self._upright_turn = frame_size, upright_turn
@@ -129,10 +141,15 @@ class _FrameAnalyser:
         self._describe_every = stride * max(1, round(FRAME_ANALYSIS.describe_every_s * frame_rate / stride))
         self._tracker = Tracker(frame_rate, strong_confidence, self._compute_flow, stride)
         self._scorer = FaceScorer(score_faces, frame_rate) if score_faces is not None else None
+        looking, use = min(
+            (both for _, both in self._detectors), key=lambda both: (both[1].each_look, -both[1].long_side)
+        )
         self._turned: TurnedSearch | None = None
         if detect_turned is not None:
-            looking = min((use for _, (_, use) in self._detectors), key=lambda use: (use.each_look, -use.long_side))
-            self._turned = TurnedSearch(detect_turned, frame_rate, looking.detector, score_faces)
+            self._turned = TurnedSearch(detect_turned, frame_rate, use.detector, score_faces)
+        self._enlarged: EnlargedSearch | None = None
+        if seeks_enlarged and score_faces is not None:
+            self._enlarged = EnlargedSearch(looking.detect, score_faces, frame_rate)
         self._turns: list[int] = []
         """The rotations, in degrees, in which the detectors see the newest frame besides the upright one."""
         self._cuts = CutDetector(frame_rate)
@@ -165,6 +182,8 @@ class _FrameAnalyser:
         is_look = is_first or is_cut or (self._turned is not None and self._turned.is_due(source_frame, self._stride))
         if self._turned is not None and fused is not None and is_look:
             fused = self._look_turned(frame, source_frame, self._turned)
+        if self._enlarged is not None and fused is not None:
+            fused = self._search_enlarged(frame, source_frame, self._enlarged, is_first or is_cut)
         if fused and source_frame % self._describe_every == 0:
             for detection in fused:
                 detection.appearance = describe_appearance(frame.small, detection.box * self._to_flow)
@@ -226,7 +245,8 @@ class _FrameAnalyser:
 
         Returns all detections.
         """
-        small = compute_detector_size(self._upright_size, TURNED.probe_long_side_px)
+        long_side = turned.choose_long_side(source_frame, self._stride)
+        small = compute_detector_size(self._upright_size, long_side)
         seen = frame.get_largest()
         scale = np.array(seen.shape[1::-1]) / np.array(self._upright_size)
         upright = [one for found in frame.detections.values() for one in found]
@@ -234,6 +254,21 @@ class _FrameAnalyser:
         new = [turn for turn in turned.list_turns(source_frame) if turn not in self._turns]
         for i in frame.detections if new else ():
             self._detect_turned(frame, i, new)
+        return frame.fuse()
+
+    def _search_enlarged(
+        self, frame: _PreparedFrame, source_frame: int, enlarged: EnlargedSearch, is_new_shot: bool
+    ) -> list[FusedDetection]:
+        """Search an enlarged frame that the detectors have seen as it is, if that is due. Returns all detections."""
+        if is_new_shot:
+            enlarged.forget()
+        is_look = is_new_shot or enlarged.is_due(source_frame, self._stride)
+        if is_look or enlarged.is_following(source_frame):
+            seen = frame.get_largest()
+            scale = np.array(seen.shape[1::-1]) / np.array(self._upright_size)
+            known = [one.box * np.tile(scale, 2) for one in frame.fuse()]
+            found = enlarged.search(source_frame, seen, known, is_look=is_look)
+            frame.enlarged = _scale_detections(found, *(1 / scale).tolist())
         return frame.fuse()
 
     def _detect_turned(self, frame: _PreparedFrame, number: int, turns: Sequence[int]) -> None:
@@ -256,8 +291,8 @@ class _PreparedFrame:
     """A picture, upright and in the sizes requested so far, with its detections.
 
     `detections` holds, by the number of the detector, the results for the whole picture, `near` those for parts of it,
-    and `turned` those for the whole picture in other rotations. `stretch` holds the new levels of a picture that is too
-    dark, and `bright` that picture brightened.
+    `turned` those for the whole picture in other rotations, and `enlarged` what only a larger picture shows. `stretch`
+    holds the new levels of a picture that is too dark, and `bright` that picture brightened.
     """
 
     def __init__(
@@ -276,6 +311,7 @@ class _PreparedFrame:
         self.detections: dict[int, list[Detection]] = {}
         self.near: dict[int, list[Detection]] = {}
         self.turned: dict[int, list[Detection]] = {}
+        self.enlarged: list[Detection] = []
         self.small = _scale_to(self.scaled, flow_size)
         # In two steps: OpenCV reduces to a quarter quickly.
         quarter = max(flow_size[0] // 4, THUMBNAIL[0]), max(flow_size[1] // 4, THUMBNAIL[1])
@@ -287,7 +323,8 @@ class _PreparedFrame:
     def fuse(self) -> list[FusedDetection]:
         """What all detectors have found so far."""
         kinds = (self.detections, self.near, self.turned)
-        fused = fuse_detections([one for kind in kinds for found in kind.values() for one in found])
+        found = [one for kind in kinds for seen in kind.values() for one in seen]
+        fused = fuse_detections([*found, *self.enlarged])
         for one in fused:
             x1, y1, x2, y2 = one.box.tolist()
             one.is_at_edge = touches_edge((x1, y1, x2, y2), self._size)

@@ -54,6 +54,13 @@ class FaceProbabilitySettings:
     labelled tracks of the clips that the weights come from; the lowest is -2.02."""
     certain_logit: float = 0.0
     """Logit from which a covered track is not listed for review. Raising it lists more. Origin: even odds."""
+    denied_scores: int = 4
+    """Scores from which a track is listed for review, however probable its evidence makes a face, if no other detector
+    and no score confirms it. Raising it lists fewer. Origin: with `denied_face_score`, drawn masks, which one detector
+    takes for faces in each frame (`bench effort`); it lists 3 of the tracks of the labelled clips, of which none is
+    known to be a face."""
+    denied_face_score: float = 0.5
+    """Highest face score (0..1) of such a track. Raising it lists more. Origin: see `denied_scores`."""
     contradicted_scores: int = 6
     """Scores from which a large track can be contradicted for as long as it lasts: a face that is blurred by motion is
     so only briefly. Raising it leaves more that is no face covered. Origin: with the other limits on contradicted
@@ -115,6 +122,16 @@ def compute_face_logit(
         return None
     values = (np.array(evidence) - FACE_PROBABILITY.means) / FACE_PROBABILITY.scales
     return FACE_PROBABILITY.offset + float(values @ np.array(FACE_PROBABILITY.weights))
+
+
+def is_denied(trajectory: Trajectory) -> bool:
+    """Whether one detector finds a trajectory, and neither another one nor the network ever confirms it."""
+    scores = trajectory.face_scores[np.isfinite(trajectory.face_scores)]
+    return bool(
+        len(scores) >= FACE_PROBABILITY.denied_scores
+        and scores.max() < FACE_PROBABILITY.denied_face_score
+        and trajectory.votes.max() <= 1
+    )
 
 
 def is_contradicted(trajectory: Trajectory, frame_size: tuple[int, int], detected_frames: NDArray[np.int_]) -> bool:

@@ -15,7 +15,7 @@ from ..document.naming import name_track
 from ..geometry import Array, compute_areas, compute_centre, compute_paired_common_areas, compute_size
 from ..types import ReviewItem, ReviewReason, Sample, Suppression, SuppressionReason, Track, TrackKind, TrackStatus
 from .appearance import is_similar_appearance
-from .face_probability import FACE_PROBABILITY, compute_face_logit, is_contradicted
+from .face_probability import FACE_PROBABILITY, compute_face_logit, is_contradicted, is_denied
 from .filling import FILLING, TrajectoryPart, fill_trajectories, split_at_gaps
 from .observations import ObservationTable, Trajectory
 from .review_items import find_review_items, make_review_item
@@ -210,7 +210,7 @@ def link_tracks(
             else:
                 several = detected_frames if has_several_detectors else detected_frames[:0]
                 items = find_review_items(track, trajectory, cuts, frame_count, frame_size, frame_rate, several)
-                if id(trajectory) in doubtful:
+                if id(trajectory) in doubtful or (has_several_detectors and is_denied(trajectory)):
                     items = [item for item in items if item.reason is not ReviewReason.SINGLE_DETECTOR]
                     items.append(make_review_item(track.name, track.samples, ReviewReason.UNLIKELY_FACE))
                 linked.review_items += items

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faces that detectors see only in a larger picture: those of a few pixels, and those that are half hidden.
+
+A look at the enlarged picture now and then finds them; then they are followed there, in small windows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import Array, compute_areas, compute_centre, compute_roll, compute_shares_of_smaller
+from ..types import Detection
+from .turned import ScoreFaces, score_upright
+from .windows import choose_windows, detect_in_windows, map_to_picture
+
+Detect = Callable[[NDArray[np.uint8]], list[Detection]]
+
+
+@dataclass(frozen=True, slots=True)
+class EnlargedSettings:
+    """How often the enlarged picture is searched, and what counts as a face there."""
+
+    look_every_s: float = 1.0
+    """Seconds between two looks at the whole picture. Raising it saves time; optical flow carries a face back for no
+    longer than `TrackingSettings.carry_back_s`. Origin: that number."""
+    enlargement: int = 2
+    """How many times larger the picture is. Raising it finds smaller faces and takes time with its square. Origin: of
+    20 faces of which only forehead and half of the eyes are visible YuNet finds 0 in the picture as it is, 5 in one 1.5
+    times and 11 in one twice as large; of faces of 14 pixels it finds nearly all in the last one only."""
+    look_confidence: float = 0.3
+    """Confidence (0..1) that a look needs. Raising it finds fewer half-hidden faces. Origin: with `look_face_score`,
+    looks at 48 clips without such faces, of which it accepts two drawn faces and one corner of a table."""
+    look_face_score: float = 0.5
+    """The face score (0..1; see `detectors.onet`) that a look needs too. Raising it finds fewer half-hidden faces;
+    lowering it covers more that is no face. Origin: see `look_confidence`."""
+    keep_confidence: float = 0.25
+    """Confidence (0..1) from which a face that a look found is found again. Raising it loses half-hidden faces sooner.
+    Origin: the threshold of the detectors of the preset balanced."""
+    keep_s: float = 2.0
+    """Seconds for which a face is followed in the enlarged picture after it was last found there. Raising it takes
+    time, and bridges longer stretches in which it is not found. Origin: that of `TurnedSettings.keep_s`."""
+    same_place_share: float = 0.3
+    """Share (0..1) of the smaller of two boxes within the other, from which both show one face. Raising it follows
+    faces that are found in the picture as it is. Origin: that of `TurnedSettings.same_place_share`."""
+    near_sizes: float = 0.75
+    """Greatest distance, in sizes of the face, between where it was found and where it is found again. Raising it
+    follows faster faces. Origin: that of `TrackingSettings.near_sizes`."""
+
+
+ENLARGED = EnlargedSettings()
+
+
+@dataclass(slots=True)
+class _Followed:
+    """A face that only the enlarged picture shows: where, in shares of the picture (4,), and until which frame."""
+
+    box: Array
+    until: int
+
+
+@dataclass(slots=True)
+class EnlargedSearch:
+    """Finds and follows faces in enlarged pictures. Frame numbers must ascend; all boxes are in pixels of `picture`."""
+
+    detect: Detect
+    score_faces: ScoreFaces
+    frame_rate: float
+    _followed: list[_Followed] = field(default_factory=list)
+
+    def is_due(self, source_frame: int, stride: int) -> bool:
+        """Whether a frame gets a look, if the detectors run on multiples of `stride`."""
+        every = max(1, round(ENLARGED.look_every_s * self.frame_rate / stride)) * stride
+        return source_frame % every == 0
+
+    def is_following(self, source_frame: int) -> bool:
+        """Whether faces must be followed in this frame."""
+        self._followed = [one for one in self._followed if source_frame <= one.until]
+        return bool(self._followed)
+
+    def forget(self) -> None:
+        """Follow nothing any more: a new shot begins."""
+        self._followed.clear()
+
+    def search(
+        self, source_frame: int, picture: NDArray[np.uint8], known: Sequence[Array], *, is_look: bool
+    ) -> list[Detection]:
+        """Faces in a picture (BGR) that are not among the `known` boxes (4,): those that are followed, where they are
+        now, and, if `is_look`, others in the whole picture that the other network confirms."""
+        scale = np.tile(picture.shape[1::-1], 2)
+        places = [one.box * scale for one in self._followed]
+        found = _leave_out(_search(self.detect, picture, [] if is_look else places), known)
+        again = [
+            one
+            for one in found
+            if one.confidence >= ENLARGED.keep_confidence and any(_is_near(np.array(one.box), at) for at in places)
+        ]
+        faces = again + (self._confirm([one for one in found if one not in again], picture) if is_look else [])
+        for one in faces:
+            self._follow(source_frame, np.array(one.box), scale)
+        return faces
+
+    def _confirm(self, found: list[Detection], picture: NDArray[np.uint8]) -> list[Detection]:
+        sure = [one for one in found if one.confidence >= ENLARGED.look_confidence]
+        rolls = [None if one.landmarks is None else compute_roll(one.landmarks) for one in sure]
+        scores = score_upright(self.score_faces, picture, [np.array(one.box) for one in sure], rolls)
+        return [one for one, score in zip(sure, scores, strict=True) if score >= ENLARGED.look_face_score]
+
+    def _follow(self, source_frame: int, box: Array, scale: Array) -> None:
+        """Follow a face from where it was found now."""
+        self._followed = [one for one in self._followed if not _is_near(box, one.box * scale)]
+        self._followed.append(_Followed(box / scale, source_frame + round(ENLARGED.keep_s * self.frame_rate)))
+
+
+def _leave_out(found: list[Detection], known: Sequence[Array]) -> list[Detection]:
+    """The detections that lie at none of the `known` boxes (4,)."""
+    if not found or not len(known):
+        return found
+    shares = compute_shares_of_smaller(np.array([one.box for one in found]), np.array(known, float))
+    return [
+        one for one, share in zip(found, shares.max(axis=1).tolist(), strict=True) if share < ENLARGED.same_place_share
+    ]
+
+
+def _search(detect: Detect, picture: NDArray[np.uint8], places: Sequence[Array]) -> list[Detection]:
+    """What a detector finds in an enlarged picture; with `places` (boxes) only around these, if that takes less
+    time."""
+    import cv2
+
+    factor = ENLARGED.enlargement
+    size = picture.shape[1] * factor, picture.shape[0] * factor
+    large = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    windows = choose_windows([factor * place for place in places], size)
+    found = detect_in_windows(detect, large, windows) if windows else detect(large)
+    return [map_to_picture(one, 0, 0, factor) for one in found]
+
+
+def _is_near(box: Array, place: Array) -> bool:
+    """Whether a box lies where a face was found, or so near that it may have moved there."""
+    way = np.subtract(compute_centre(box), compute_centre(place))
+    size = math.sqrt(float(compute_areas(place[None])[0]))
+    return bool(np.hypot(*way) <= ENLARGED.near_sizes * size)
