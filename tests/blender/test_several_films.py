@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import bpy
@@ -14,7 +13,7 @@ from blender_faceblur.blender.common.jobs import Step
 from blender_faceblur.blender.cover.covering import cover_footage
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.detection.detect import DetectionSettings, detect
-from blender_faceblur.blender.people.operators.decide import fill_sheet
+from blender_faceblur.blender.people.sheet import list_members
 from blender_faceblur.blender.review import queue
 from blender_faceblur.core.cover.effects import EffectSettings
 
@@ -42,14 +41,6 @@ def scene(extension: None, tmp_path: Path) -> Any:
     return scene
 
 
-class Sheet(list[Any]):
-    """A collection of Blender's, for `fill_sheet`."""
-
-    def add(self) -> Any:
-        self.append(SimpleNamespace())
-        return self[-1]
-
-
 def test_progress_is_that_of_all_films(scene: Any, analyses: list[Any]) -> None:
     steps = [step for step in detect(scene, NAMES, DetectionSettings("fast")) if isinstance(step, Step)]
     assert [step.number for step in steps] == [1, 1, 2, 2, 3, 3] and {step.count for step in steps} == {3}
@@ -70,9 +61,7 @@ def test_one_queue_goes_through_the_films_and_one_list_has_all_faces(scene: Any)
         )
         cover_footage(scene, strip, document, EffectSettings("solid", disks.COVER))
     masks = [get_mask(scene.sequence_editor.strips[name]) for name in NAMES]
-    sheet = Sheet()
-    fill_sheet(sheet, scene)
-    assert {(face.mask, face.track) for face in sheet} == {
+    assert {(one.mask, one.face.track) for one in list_members(scene)} == {
         (mask.name, track) for mask in masks for track in ("Face 01", "Face 02", "Perhaps 01")
     }
     scene.sequence_editor.active_strip = scene.sequence_editor.strips["one"]
