@@ -65,6 +65,11 @@ def build_guide(folder: Path) -> None:
         raise FaceBlurError(f"The guide's pages cannot be built: {done.stderr.strip()[-300:]}")
 
 
+def restore_bars(body: str) -> str:
+    """HTML with plain bars in code: in a table, GitHub needs a backslash before them, which Markdown here keeps."""
+    return re.sub(r"<code>[^<]*</code>", lambda match: match[0].replace("\\|", "|"), body)
+
+
 def write_pages(folder: Path) -> None:
     """Write the pages, in the environment with the Markdown package."""
     import markdown
@@ -75,6 +80,7 @@ def write_pages(folder: Path) -> None:
     links = " · ".join(f'<a href="{name}.html">{html.escape(title)}</a>' for name, title in titles.items())
     for name, source in sources.items():
         body = markdown.markdown(source, extensions=list(EXTENSIONS), output_format="html")
+        body = restore_bars(body)
         body = re.sub(r'href="([\w-]+)\.md(#[\w-]+)?"', r'href="\1.html\2"', body)
         page = (
             f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

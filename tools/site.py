@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from . import environment
+from .guide import restore_bars
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGURATION = ROOT / "tools" / "site.yml"
@@ -44,6 +45,8 @@ def build_site(folder: Path) -> int:
     )
     if done.returncode:
         print(done.stderr, file=sys.stderr)
+    for page in folder.glob("*.html"):
+        page.write_text(restore_bars(page.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
     return 1 if done.returncode else 0
 
 

@@ -24,6 +24,17 @@ def test_links_between_files_have_a_target(page: Path) -> None:
             assert (page.parent / target).exists(), link
 
 
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.name)
+def test_a_list_begins_after_an_empty_line(page: Path) -> None:
+    """Otherwise it is a part of the paragraph on the website and in the guide, though not on GitHub."""
+    item = re.compile(r"- |\d+\. ")
+    for block in page.read_text(encoding="utf-8").split("\n\n"):
+        lines = block.strip("\n").splitlines()
+        begins = [number for number, line in enumerate(lines) if item.match(line)]
+        if begins and not item.match(lines[0]):
+            assert lines[begins[0] - 1].startswith(("#", " ", "-", "<")), lines[begins[0]]
+
+
 def test_the_site_has_every_page_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     assert site.build_site(tmp_path / "site") == 0
     pages = {path.stem for path in (ROOT / "docs").glob("*.md")}
@@ -31,6 +42,7 @@ def test_the_site_has_every_page_and_loads_nothing_from_elsewhere(tmp_path: Path
     for page in (tmp_path / "site").glob("*.html"):
         loaded = re.findall(r'<(?:script|img)[^>]+src="([^"]+)"', page.read_text(encoding="utf-8"))
         loaded += re.findall(r'<link[^>]+stylesheet"? href="([^"]+)"', page.read_text(encoding="utf-8"))
+        assert "\\|" not in re.sub(r"<script.*?</script>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
         assert loaded and not [link for link in loaded if "//" in link]
 
 
