@@ -139,6 +139,22 @@ def test_footage_that_fails_is_not_tried_again(scene: Any, tmp_path: Path, analy
     blackout.restore()
 
 
+def test_the_tab_searches_nothing_while_strips_are_dragged(
+    scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_footage._look()
+    assert list_names(new_footage.get_waiting(scene)) == ["disk"]
+    add(scene, tmp_path / "later.mp4", "later")
+    monkeypatch.setattr(new_footage, "is_tool_running", lambda *_: True)
+    new_footage._look()
+    assert list_names(new_footage.get_waiting(scene)) == ["disk"]
+    monkeypatch.setattr(new_footage, "is_tool_running", lambda *_: False)
+    new_footage._look()
+    assert list_names(new_footage.get_waiting(scene)) == ["disk", "later"]
+    scene.faceblur.must_be_covered = False
+    assert new_footage.get_waiting(scene) == []
+
+
 def test_a_cut_copied_or_moved_strip_of_detected_footage_does_not_wait(scene: Any, analyses: list[Any]) -> None:
     new_footage.allow(scene)
     bpy.ops.faceblur.detect_new()

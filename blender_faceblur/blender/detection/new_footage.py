@@ -30,6 +30,9 @@ _EVERY_S = 0.5
 _IDLE_S = 2.0
 """For how long an editor must have done nothing. Raising it delays the begin, lowering it begins between two edits."""
 
+_OPERATOR = "FACEBLUR_OT_detect_new"
+"""Blender's name of the operator that detects."""
+
 Attempt = tuple[Footage, int, int]
 """Footage, and the first and last timeline frame of its file that a strip shows."""
 
@@ -51,7 +54,9 @@ class _NewFootage:
     tried: set[Attempt] = field(default_factory=set)
     """What was detected without success, or undone, so that it is not tried again and again."""
     waiting: dict[int, list[WaitingStrip]] = field(default_factory=dict)
-    """The strips that wait, by the `session_uid` of their scene; a scene is missing when it was edited since."""
+    """The strips that waited when last looked, by the `session_uid` of their scene."""
+    current: set[int] = field(default_factory=set)
+    """The scenes that have not been edited since, by their `session_uid`."""
     busy_at: float = 0.0
     """When an editor last did something, as `time.monotonic`."""
 
@@ -84,7 +89,7 @@ def allow(scene: bpy.types.Scene, allowed: bool = True) -> None:
         _STATE.allowed.add(scene.session_uid)
     else:
         _STATE.allowed.discard(scene.session_uid)
-    _STATE.waiting.pop(scene.session_uid, None)
+    _STATE.current.discard(scene.session_uid)
 
 
 def forbid_all() -> None:
@@ -99,13 +104,18 @@ def is_allowed(scene: bpy.types.Scene) -> bool:
 def list_waiting(scene: bpy.types.Scene) -> list[WaitingStrip]:
     """The strips of a scene whose footage must be detected, those that are seen first in the timeline first.
 
-    Empty if the scene does not say that all footage must be covered. It is computed again only after an edit, so a
-    panel may call it.
+    Empty if the scene does not say that all footage must be covered. They are searched again only after an edit.
     """
-    known = _STATE.waiting.get(scene.session_uid)
-    if known is None:
-        known = _STATE.waiting[scene.session_uid] = _find_waiting(scene)
-    return known
+    uid = scene.session_uid
+    if uid not in _STATE.current:
+        _STATE.waiting[uid] = _find_waiting(scene)
+        _STATE.current.add(uid)
+    return _STATE.waiting[uid]
+
+
+def get_waiting(scene: bpy.types.Scene) -> list[WaitingStrip]:
+    """What `list_waiting` returned last, for a panel: while an editor drags strips, nothing is searched."""
+    return _STATE.waiting.get(scene.session_uid, []) if scene.faceblur.must_be_covered else []
 
 
 def was_tried(strip: WaitingStrip) -> bool:
@@ -162,7 +172,7 @@ def _must_be_detected(strip: bpy.types.Strip) -> bool:
 
 @persistent
 def _note_edit(*_: object) -> None:
-    _STATE.waiting.clear()
+    _STATE.current.clear()
     _STATE.busy_at = time.monotonic()
 
 
@@ -172,20 +182,25 @@ def _forget(*_: object) -> None:
     _STATE.allowed.clear()
     _STATE.tried.clear()
     _STATE.waiting.clear()
+    _STATE.current.clear()
 
 
 def _look() -> float:
     """Timer: begin the next detection if nothing else is going on."""
-    if JOB.running or is_tool_running(bpy.context) or is_shown_or_rendered(bpy.context):
+    if is_tool_running(bpy.context, _OPERATOR) or is_shown_or_rendered(bpy.context):
         _STATE.busy_at = time.monotonic()
-    elif time.monotonic() - _STATE.busy_at > _IDLE_S:
-        for window in bpy.context.window_manager.windows:
-            scene = getattr(window.workspace, "sequencer_scene", None) or window.scene
-            if scene.session_uid not in _STATE.waiting and list_waiting(scene):
+        return _EVERY_S
+    if JOB.running:
+        _STATE.busy_at = time.monotonic()
+    for window in bpy.context.window_manager.windows:
+        scene = getattr(window.workspace, "sequencer_scene", None) or window.scene
+        if scene.session_uid not in _STATE.current:
+            before = get_waiting(scene)
+            if list_waiting(scene) != before:
                 # The tab lists them.
                 redraw()
-            if choose_next(scene) and _begin(window):
-                break
+        if time.monotonic() - _STATE.busy_at > _IDLE_S and choose_next(scene) and _begin(window):
+            break
     return _EVERY_S
 
 

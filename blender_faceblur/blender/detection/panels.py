@@ -14,7 +14,7 @@ from ...files.paths import MODELS_VARIABLE, check_models, list_models
 from ..common.context import get_sequencer_scene
 from ..common.jobs import JOB, describe_step
 from ..common.panels import Tab, write_lines
-from .new_footage import is_allowed, list_waiting, was_tried
+from .new_footage import get_waiting, is_allowed, was_tried
 
 _MOST_NAMED = 3
 
@@ -104,7 +104,7 @@ def draw_new_footage(panel: bpy.types.Panel, context: bpy.types.Context) -> None
         row.progress(factor=step.share if step is not None else 0.0, text=translate("Detecting new footage"))
         row.operator("faceblur.cancel", text="", icon="X")
         write_lines(layout, context, describe_step(step))
-    waiting = list_waiting(scene)
+    waiting = get_waiting(scene)
     failed = [strip.name for strip in waiting if was_tried(strip)] if not JOB.in_background else []
     if failed:
         words = translate("Not detected: {strips}. Use Detect Faces", strips=_list_names(failed))
