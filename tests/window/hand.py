@@ -131,7 +131,9 @@ class Hand:
         """Click while a key is held."""
         self._act("keydown", key)
         try:
+            self.look()
             self.click(x, y)
+            self.look()
         finally:
             self._act("keyup", key)
 

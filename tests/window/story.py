@@ -770,6 +770,7 @@ def play_decide(story: Story) -> None:
     hand.press("ctrl+z")
     hand.wait("one undo covers both again", lambda s: len(_list_shown(s)) == 3, 10)
     hand.click(*third)
+    hand.look()
     hand.click_with("shift", *first)
     hand.press("v")
     time.sleep(1.0)

@@ -7,6 +7,7 @@ import bpy
 
 from ..common.context import get_sequencer_scene
 from ..common.jobs import JOB
+from ..common.key_hints import KEY_HINTS
 from ..common.marks import BAKED
 from ..common.selection import get_active_footage
 from ..cover.strips import get_mask
@@ -35,7 +36,7 @@ def remove_hints() -> None:
 def can_use_keys(context: bpy.types.Context) -> bool:
     """Whether the window has a preview that shows the active covered strip."""
     scene, window = get_sequencer_scene(context), context.window
-    if scene is None or window is None or JOB.active:
+    if scene is None or window is None or JOB.active or KEY_HINTS.hidden:
         return False
     if not any(
         area.type == "SEQUENCE_EDITOR" and area.spaces.active.view_type != "SEQUENCER" for area in window.screen.areas

@@ -20,6 +20,7 @@ from ...core.review.sheet_selection import SheetGrid, SheetSelection
 from ...core.translation import count, mark, translate
 from ...core.types import Box, Color, TrackDocument
 from ..common.footage import get_frame_rate
+from ..common.key_hints import KEY_HINTS
 from ..common.marks import BAKED
 from ..masks.record import get_layer_name
 from ..review.queue import list_covered, read_queue
@@ -35,23 +36,26 @@ _GAP = 12.0
 _LINE = 17.0
 """Height of a line of text at interface scale 1."""
 
+_LEAST_COLUMNS = 3
+"""Pictures become smaller where fewer would fit side by side."""
+
 _WHEEL = 60.0
 
 HINTS = mark(
     (
+        ("C", "Cover"),
+        ("V", "Keep Visible"),
+        ("N", "Not a Face"),
+        ("ESC", "Close"),
         ("Click, Drag", "Pick"),
         ("Shift", "Range"),
         ("Ctrl", "Add"),
         ("L", "Same Person"),
-        ("C", "Cover"),
-        ("V", "Keep Visible"),
-        ("N", "Not a Face"),
         ("Tab", "Open Pile"),
         ("A", "All"),
-        ("ESC", "Close"),
     )
 )
-"""What works on the sheet, in words."""
+"""What works on the sheet, in words, the most important first."""
 
 _PILES = mark({SheetPile.SMALL: "Small Faces", SheetPile.IGNORED: "Ignored"})
 
@@ -139,7 +143,13 @@ class SheetState:
     textures: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
     """The picture of each track on the graphics card, with the number of the thumbnail that it shows."""
 
+    def open(self, region: bpy.types.Region, scene: bpy.types.Scene) -> None:
+        self.region, self.scene = region.as_pointer(), scene.name
+        KEY_HINTS.hidden = True
+        self.refresh(scene)
+
     def close(self) -> None:
+        KEY_HINTS.hidden = False
         self.region, self.scene, self.stamp = 0, "", None
         self.cells, self.selection, self.opened = [], SheetSelection(), set()
         self.scroll, self.hovered, self.drag, self.confirming, self.wanted = 0.0, "", None, False, ""
@@ -258,7 +268,7 @@ def _group_by_look(mask: bpy.types.Mask, document: TrackDocument, names: list[st
 
 def make_grid(region: bpy.types.Region, unit: float) -> SheetGrid:
     """The grid of a region's sheet. `unit` is the scale of the user interface."""
-    side = min(_PICTURE * unit, 0.8 * region.width, 0.7 * region.height)
+    side = min(_PICTURE * unit, region.width / _LEAST_COLUMNS - _GAP * unit, 0.7 * region.height)
     height = region.height - compute_heading(unit)
     return SheetGrid(region.width, height, side + _GAP * unit, side + _GAP * unit + 2 * _LINE * unit)
 
@@ -340,9 +350,22 @@ def _draw_heading(region: bpy.types.Region, unit: float) -> None:
         second = f"{translate('Enter')}: {translate('Keep Visible')}    {translate('ESC')}: {translate('Cancel')}"
     else:
         first = translate("{picked} of {faces} picked", picked=picked, faces=count(everything, "face"))
-        second = "    ".join(f"{translate(key)}: {translate(words)}" for key, words in HINTS)
+        second = _describe_keys(region.width - 16 * unit)
     for number, (line, color) in enumerate(((first, _TEXT), (second, _FAINT)), 1):
         _write(line, 8 * unit, region.height - (number * 1.15 * _LINE) * unit, region.width - 16 * unit, color)
+
+
+def _describe_keys(width: float) -> str:
+    """As many of the hints as fit into a line."""
+    import blf
+
+    line = ""
+    for key, words in HINTS:
+        longer = f"{line}    {translate(key)}: {translate(words)}".strip()
+        if blf.dimensions(0, longer)[0] > width:
+            break
+        line = longer
+    return line
 
 
 def _write(text: str, x: float, y: float, width: float, color: Color) -> None:

@@ -113,6 +113,8 @@ class FACEBLUR_OT_decide_on_faces(bpy.types.Operator):
     _timer: Any = None
     _press: tuple[float, float] | None = None
     """Where the mouse button went down."""
+    _extend = _through = False
+    """Whether Ctrl and Shift were held then."""
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -130,8 +132,7 @@ class FACEBLUR_OT_decide_on_faces(bpy.types.Operator):
         found = next(iterate_regions(window), None)
         if found is None:
             return {"CANCELLED"}
-        SHEET.region, SHEET.scene = found[1].as_pointer(), scene.name
-        SHEET.refresh(scene)
+        SHEET.open(found[1], scene)
         make_thumbnails(scene)
         self._timer = context.window_manager.event_timer_add(_TICK_S, window=window)
         context.window_manager.modal_handler_add(self)
@@ -198,21 +199,21 @@ class FACEBLUR_OT_decide_on_faces(bpy.types.Operator):
             self._press = None
         elif event.value in ("PRESS", "DOUBLE_CLICK"):
             self._press = place
+            self._extend, self._through = event.ctrl or event.oskey, event.shift
         elif event.value == "RELEASE" and self._press is not None:
-            extend = event.ctrl or event.oskey
             # On a busy machine the moves before it are lost.
             self._drag(context, place)
             if SHEET.drag is not None:
                 grid, order = make_grid(region, context.preferences.system.ui_scale), SHEET.list_order()
                 touched = {order[n] for n in grid.list_within(SHEET.drag, len(order), SHEET.scroll)}
-                selection.keys = selection.keys | touched if extend or event.shift else touched
+                selection.keys = selection.keys | touched if self._extend or self._through else touched
             elif cell is None:
-                if not extend and not event.shift and not SHEET.confirming:
+                if not self._extend and not self._through and not SHEET.confirming:
                     selection.keys = set()
-            elif event.shift:
-                selection.select_through(cell.key, SHEET.list_order(), extend)
+            elif self._through:
+                selection.select_through(cell.key, SHEET.list_order(), self._extend)
             else:
-                selection.select(cell.key, extend)
+                selection.select(cell.key, self._extend)
             self._press = SHEET.drag = None
 
     def _press_key(
