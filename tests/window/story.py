@@ -787,6 +787,9 @@ def play_effort(story: Story) -> None:
     """The way of an editor who accepts everything: detect, look at all faces, review each item, render."""
     hand = story.hand
     story.begin()
+    story.point_at_timeline()
+    hand.press("Home")
+    time.sleep(1.0)
     last = _get_strip(hand.look(), "MOVIE")["frames"][1] - 1
     story.go_to_frame(last)
     hand.press("ctrl+End")

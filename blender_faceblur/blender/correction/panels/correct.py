@@ -56,7 +56,7 @@ class FACEBLUR_PT_correct(Tab, bpy.types.Panel):
         row.operator("faceblur.clear_key", icon="KEY_DEHLT")
         row.operator("faceblur.delete_face", text="Delete", icon="TRASH")
         column = layout.column(align=True)
-        column.prop(settings, "extent", text="")
+        column.prop(settings, "extent")
         row = column.row(align=True)
         for kind, text, icon in (("FACE", "Add Face", "USER"), ("REGION", "Add Region", "SELECT_SET")):
             add = row.operator("faceblur.add", text=text, icon=icon)
