@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from blender_faceblur.core.tracking import optical_flow
 from blender_faceblur.core.tracking.optical_flow import OPTICAL_FLOW, track_boxes
 
 SHIFT = np.array([3.0, -2.0])
@@ -45,7 +48,8 @@ def test_a_box_moves_alike_alone_and_among_others() -> None:
         if alone is None or among is None:
             assert alone is among
         else:
-            assert np.array_equal(alone, among)
+            # Alone, only the surroundings of the box are looked at.
+            assert np.abs(alone - among).max() < 0.01
     assert together[-1] is None, "outside of the picture"
 
 
@@ -54,3 +58,27 @@ def test_without_texture_or_in_another_picture_flow_gives_up() -> None:
     other = np.asarray(before[::-1, ::-1], np.uint8).copy()
     assert sum(box is None for box in track_boxes(before, other, make_boxes(60))) >= 55
     assert track_boxes(before, before, []) == []
+
+
+@pytest.mark.parametrize(("shift", "looks_at_all"), [((3.0, -2.0), False), ((39.0, 0.0), True)])
+def test_only_the_surroundings_are_looked_at_unless_points_move_far(
+    shift: tuple[float, float], looks_at_all: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Coarse enough to be recognised after a long way.
+    noise = np.random.default_rng(1).normal(0, 1, (360, 640))
+    before = np.asarray(cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 20), None, 0, 255, cv2.NORM_MINMAX), np.uint8)
+    after = np.asarray(cv2.warpAffine(before, np.array([[1, 0, shift[0]], [0, 1, shift[1]]]), (640, 360)), np.uint8)
+    boxes, track = [np.array([301.0, 151, 341, 199])], optical_flow._track_points
+    seen: list[tuple[int, ...]] = []
+
+    def spy(first: NDArray[np.uint8], *more: Any) -> Any:
+        seen.append(first.shape)
+        return track(first, *more)
+
+    monkeypatch.setattr(optical_flow, "_track_points", spy)
+    (near,) = track_boxes(before, after, boxes)
+    assert seen[0][0] < 300 and seen[0][1] < 300 and (before.shape in seen) == looks_at_all
+    monkeypatch.setattr(optical_flow, "_track_near", track)
+    (whole,) = track_boxes(before, after, boxes)
+    assert near is not None and whole is not None
+    assert np.abs(near - whole).max() < 0.01 and np.abs(near - boxes[0] - np.tile(shift, 2)).max() < 0.1

@@ -54,6 +54,16 @@ class OpticalFlowSettings:
     least_points_divisor: int = 4
     """The number of points in the box divided by this must pass as well. Raising it trusts flow that lost most of its
     points. Origin not recorded."""
+    surroundings_px: int = 112
+    """How much of the pictures around all points is looked at, in pixels: OpenCV prepares all that it gets, which takes
+    longer than tracking a face. Raising it takes time. Origin: the coarsest windows reach 60 px from their points, the
+    filters between the sizes 14 px farther, and most points move by less than `most_motion_px`."""
+    most_motion_px: float = 36.0
+    """Motion from one picture to the next, in pixels, from which the whole pictures are looked at. Raising it lets
+    windows reach beyond the surroundings. Origin: see `surroundings_px`."""
+    most_surroundings_share: float = 0.6
+    """Share (0..1) of the picture from which surroundings are not worth cutting out. Raising it takes time where points
+    move far, and saves hardly any. Origin: not measured."""
     most_scale_ratio: float = 1.25
     """Greatest change of size between two frames that is accepted, as a ratio either way. Raising it tracks faster
     zooms, and lets bad matches inflate a box. Origin not recorded."""
@@ -68,8 +78,6 @@ def track_boxes(before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: list
     Boxes are in pixels of the pictures (both H x W), which may be given in either order of time. OpenCV prepares both
     pictures again in every call, so all boxes of a picture should be passed together.
     """
-    import cv2
-
     if not boxes:
         return []
     places = np.array(boxes, float)
@@ -81,20 +89,52 @@ def track_boxes(before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: list
     counts = inside.sum(axis=1)
     if (counts < least).all():
         return [None] * len(boxes)
-    start = grids[inside][:, None]
-    ends = np.empty_like(start)
-    window, levels = (reach, reach), OPTICAL_FLOW.pyramid_levels
-    there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, start, ends.copy(), winSize=window, maxLevel=levels)
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, ends, winSize=window, maxLevel=levels)
-    error = np.linalg.norm((back - start)[:, 0], axis=1)
+    there, kept_points = _track_near(before, after, grids[inside], reach)
     good = inside.copy()
-    good[inside] = (found[:, 0] == 1) & (found_back[:, 0] == 1) & (error <= OPTICAL_FLOW.most_error_px)
+    good[inside] = kept_points
     ended = np.zeros_like(grids)
-    ended[inside] = there[:, 0]
+    ended[inside] = there
     moved, plausible = _move_boxes(places, grids.astype(float), ended.astype(float), good)
     needed = np.maximum(least, counts // OPTICAL_FLOW.least_points_divisor)
     kept = (good.sum(axis=1) >= needed) & plausible
     return [box if keep else None for box, keep in zip(moved, kept.tolist(), strict=True)]
+
+
+def _track_near(
+    before: NDArray[np.uint8], after: NDArray[np.uint8], start: NDArray[np.float32], window_px: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """`_track_points` in the surroundings of the points only; in the whole pictures if that saves little, or if points
+    move so far that the result could differ."""
+    height, width = before.shape
+    # The halved pictures of a part are parts of the halved pictures only where it begins at a multiple of this.
+    unit = 1 << OPTICAL_FLOW.pyramid_levels
+    low = np.maximum(start.min(axis=0) - OPTICAL_FLOW.surroundings_px, 0).astype(int) // unit * unit
+    high = np.ceil((start.max(axis=0) + OPTICAL_FLOW.surroundings_px) / unit).astype(int) * unit
+    (left, top), (right, bottom) = low.tolist(), np.minimum(high, (width, height)).tolist()
+    if (right - left) * (bottom - top) > OPTICAL_FLOW.most_surroundings_share * width * height:
+        return _track_points(before, after, start, window_px)
+    part = slice(top, bottom), slice(left, right)
+    offset = np.array([left, top], np.float32)
+    there, kept = _track_points(before[part], after[part], start - offset, window_px)
+    there += offset
+    if (np.abs(there - start).max(axis=1) > OPTICAL_FLOW.most_motion_px).any():
+        return _track_points(before, after, start, window_px)
+    return there, kept
+
+
+def _track_points(
+    before: NDArray[np.uint8], after: NDArray[np.uint8], start: NDArray[np.float32], window_px: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Where points (K x 2) of one picture are in the other, and which of them come back when tracked back."""
+    import cv2
+
+    first, ends = start[:, None], np.empty_like(start[:, None])
+    window, levels = (window_px, window_px), OPTICAL_FLOW.pyramid_levels
+    there, found, _ = cv2.calcOpticalFlowPyrLK(before, after, first, ends.copy(), winSize=window, maxLevel=levels)
+    back, found_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, ends, winSize=window, maxLevel=levels)
+    error = np.linalg.norm((back - first)[:, 0], axis=1)
+    kept = (found[:, 0] == 1) & (found_back[:, 0] == 1) & (error <= OPTICAL_FLOW.most_error_px)
+    return np.asarray(there[:, 0], np.float32), np.asarray(kept)
 
 
 def _lay_grids(boxes: Array, side: int, size: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
