@@ -13,12 +13,14 @@ import pytest
 from blender_faceblur.blender import registration
 from blender_faceblur.blender.cover.covering import cover_footage
 from blender_faceblur.blender.cover.strips import get_mask
+from blender_faceblur.blender.masks.changes import change_tracks
 from blender_faceblur.blender.masks.document import load_document
 from blender_faceblur.blender.people.person_list import add_person, assign_track
 from blender_faceblur.blender.people.sheet import SHEET, SheetState
 from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.review.face_sheet import SheetPile
-from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track
+from blender_faceblur.core.tracking.review_items import make_review_item
+from blender_faceblur.core.types import Ellipse, Evidence, ReviewReason, Sample, Track, TrackDocument
 
 from . import disks
 
@@ -109,6 +111,18 @@ def test_a_pile_is_one_cell_until_it_is_opened_and_then_its_faces_stay_selected(
     sheet.toggle_pile(get_scene(), SheetPile.IGNORED, keep=True)
     assert all(cell.pile == SheetPile.NONE for cell in sheet.cells)
     assert [member.face.track for member in sheet.list_selected()] == ["Face 02"]
+
+
+def test_what_may_be_no_face_is_a_pile(mask: Any, sheet: SheetState) -> None:
+    def doubt(document: TrackDocument) -> list[str]:
+        track = document.tracks[0]
+        document.review_items.append(make_review_item(track.name, track.samples, ReviewReason.UNLIKELY_FACE))
+        return [track.name]
+
+    change_tracks(mask, doubt)
+    sheet.refresh(get_scene())
+    (pile,) = [cell for cell in sheet.cells if cell.pile == SheetPile.DOUBTFUL]
+    assert pile.state == "Covered" and pile.describe() == ("Perhaps No Faces", "1 face")
 
 
 def test_what_is_to_be_kept_visible_is_shown_alone_before(mask: Any, sheet: SheetState) -> None:

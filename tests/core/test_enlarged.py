@@ -76,14 +76,26 @@ def test_a_face_that_is_followed_may_be_less_clear_than_when_it_was_found() -> N
     assert search.search(6, draw(300), [], is_look=False) == []
 
 
-def test_it_is_followed_for_a_while_after_it_was_last_found_and_not_beyond_its_shot() -> None:
-    search = make_search(Finder())
+def test_it_is_followed_until_looks_have_not_confirmed_it_for_a_while_and_not_beyond_its_shot() -> None:
+    scores = [1.0]
+    finder = Finder()
+    search = EnlargedSearch(finder, lambda picture, boxes: scores[:1] * len(boxes), 25.0)
     search.search(0, draw(200), [], is_look=True)
+    scores[0] = 0.0
     last = round(ENLARGED.keep_s * 25)
+    assert len(search.search(24, draw(200), [], is_look=True)) == 1
+    assert len(search.search(last, draw(200), [], is_look=False)) == 1
     assert search.is_following(last) and not search.is_following(last + 1)
+    scores[0] = 1.0
     search.search(60, draw(200), [], is_look=True)
     search.forget()
     assert not search.is_following(61)
+
+
+def test_large_faces_are_left_to_the_picture_as_it_is() -> None:
+    picture = PICTURE.copy()
+    picture[100:220, 200:300] = 255
+    assert make_search(Finder()).search(0, picture, [], is_look=True) == []
 
 
 def test_looks_are_due_on_frames_on_which_detectors_run() -> None:

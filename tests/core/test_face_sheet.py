@@ -8,7 +8,17 @@ from fractions import Fraction
 import pytest
 
 from blender_faceblur.core.review.face_sheet import FaceDecision, SheetPile, decide, list_sheet_faces
-from blender_faceblur.core.types import Ellipse, Evidence, Sample, SourceInfo, Track, TrackDocument, TrackStatus
+from blender_faceblur.core.types import (
+    Ellipse,
+    Evidence,
+    ReviewItem,
+    ReviewReason,
+    Sample,
+    SourceInfo,
+    Track,
+    TrackDocument,
+    TrackStatus,
+)
 
 FRAMES = 50
 
@@ -36,6 +46,23 @@ def test_the_largest_and_longest_faces_come_first_and_small_and_ignored_ones_are
     ]
     assert faces[1].side_px == 120 and faces[1].frames == 40
     assert [face.is_covered for face in faces] == [False, True, True, True]
+
+
+def test_covered_tracks_of_which_the_review_asks_whether_they_are_faces_are_a_pile(document: TrackDocument) -> None:
+    for name, reason in (
+        ("large", ReviewReason.UNLIKELY_FACE),
+        ("small", ReviewReason.UNLIKELY_FACE),
+        ("short", ReviewReason.ENDS),
+        ("Perhaps 01", ReviewReason.UNLIKELY_FACE),
+    ):
+        document.review_items.append(ReviewItem(0, 5, (0, 0, 9, 9), 0.5, reason, name))
+    piles = {face.track: face.pile for face in list_sheet_faces(document)}
+    assert piles == {
+        "large": SheetPile.DOUBTFUL,
+        "small": SheetPile.SMALL,
+        "short": SheetPile.NONE,
+        "Perhaps 01": SheetPile.IGNORED,
+    }
 
 
 def test_keep_visible_is_for_all_frames_and_cover_reverts_it(document: TrackDocument) -> None:

@@ -57,7 +57,7 @@ HINTS = mark(
 )
 """What works on the sheet, in words, the most important first."""
 
-_PILES = mark({SheetPile.SMALL: "Small Faces", SheetPile.IGNORED: "Ignored"})
+_PILES = mark({SheetPile.DOUBTFUL: "Perhaps No Faces", SheetPile.SMALL: "Small Faces", SheetPile.IGNORED: "Ignored"})
 
 _BACKGROUND: Color = (0.09, 0.09, 0.09, 1.0)
 _EMPTY: Color = (0.2, 0.2, 0.2, 1.0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ..document.editing import bring_back, delete, get_track, switch
-from ..types import Sample, Track, TrackDocument, TrackKind, TrackStatus
+from ..types import ReviewReason, Sample, Track, TrackDocument, TrackKind, TrackStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +24,16 @@ class FaceSheetSettings:
 FACE_SHEET = FaceSheetSettings()
 
 
+_DOUBTS = (ReviewReason.UNLIKELY_FACE, ReviewReason.SINGLE_DETECTOR)
+"""Why a covered track may be no face."""
+
+
 class SheetPile(StrEnum):
     """Whether a face has a picture of its own or is decided on with others."""
 
     NONE = "none"
+    DOUBTFUL = "doubtful"
+    """It is covered, and the review asks whether it is a face."""
     SMALL = "small"
     IGNORED = "ignored"
     """It is not covered, because the program suppressed it or an editor deleted it."""
@@ -55,20 +61,23 @@ class SheetFace:
 def list_sheet_faces(document: TrackDocument) -> list[SheetFace]:
     """The tracks that an editor can decide on, largest and longest first."""
     least = FACE_SHEET.small_share * min(document.source.width, document.source.height)
+    doubtful = {item.track for item in document.review_items if item.reason in _DOUBTS}
     faces = [
-        _describe(track, least)
+        _describe(track, least, track.name in doubtful)
         for track in (*document.tracks, *document.uncovered)
         if track.samples and track.kind is not TrackKind.NEVER and track.status is not TrackStatus.EXEMPT
     ]
     return sorted(faces, key=lambda face: -face.side_px * face.frames)
 
 
-def _describe(track: Track, least_px: float) -> SheetFace:
+def _describe(track: Track, least_px: float, is_doubtful: bool) -> SheetFace:
     side = max(_compute_side(sample) for sample in track.samples)
     if track.status in (TrackStatus.SUPPRESSED, TrackStatus.DELETED):
         pile = SheetPile.IGNORED
+    elif side < least_px:
+        pile = SheetPile.SMALL
     else:
-        pile = SheetPile.SMALL if side < least_px else SheetPile.NONE
+        pile = SheetPile.DOUBTFUL if is_doubtful else SheetPile.NONE
     covered = track.status is TrackStatus.COVERED and not track.off
     return SheetFace(track.name, pile, covered, side, len(track.samples))
 

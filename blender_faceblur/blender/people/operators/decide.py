@@ -245,9 +245,13 @@ class FACEBLUR_OT_decide_on_faces(bpy.types.Operator):
         return True
 
     def _decide(self, decision: FaceDecision, scene: bpy.types.Scene) -> None:
-        """Decide on what is selected; several faces are shown once more before they are kept visible."""
+        """Decide on what is selected; several faces are shown once more before they are kept visible, and the pile of
+        what may be no faces is opened before it is removed."""
+        if decision is FaceDecision.NOT_A_FACE and f"pile {SheetPile.DOUBTFUL}" in SHEET.selection.keys:
+            SHEET.toggle_pile(scene, SheetPile.DOUBTFUL, keep=True)
+            return
         if decision is FaceDecision.KEEP_VISIBLE and len(SHEET.list_selected()) > 1:
-            for pile in (SheetPile.SMALL, SheetPile.IGNORED):
+            for pile in (SheetPile.DOUBTFUL, SheetPile.SMALL, SheetPile.IGNORED):
                 if f"pile {pile}" in SHEET.selection.keys:
                     SHEET.toggle_pile(scene, pile, keep=True)
             SHEET.confirming, SHEET.scroll = True, 0.0
