@@ -993,6 +993,8 @@ def play_review(story: Story) -> None:
     now = state["masks"][0]["left"]
     hand.press("ctrl+z")
     hand.wait("undo restores the review item", lambda s: s["masks"][0]["left"] > now, 10)
+    hand.press("ctrl+z")
+    hand.wait("another undo restores the first one", lambda s: s["masks"][0]["left"] == left, 10)
     _review_as_a_player(story)
     _see_through(story, bare)
     reported = hand.look()["masks"][0]["left"]

@@ -253,7 +253,7 @@ def test_effort(desk: Desk, tmp_path: Path) -> None:
 
 
 def test_review(desk: Desk, tmp_path: Path) -> None:
-    desk.play("review", film(tmp_path / "astronaut.mp4", "demo"), tmp_path, 300)
+    desk.play("review", film(tmp_path / "astronaut.mp4", "demo"), tmp_path, 500)
 
 
 def test_watch(desk: Desk, tmp_path: Path) -> None:
