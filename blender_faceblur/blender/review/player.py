@@ -40,6 +40,9 @@ HINTS = mark(
 
 _TICK_S = 1 / 30
 
+_HINT_TICKS = 15
+"""The keys are written into the status bar again after so many ticks."""
+
 
 class FACEBLUR_OT_review(bpy.types.Operator):
     """Review one item after another with single keys, over the preview. Space plays an item, ESC ends the review"""
@@ -48,6 +51,7 @@ class FACEBLUR_OT_review(bpy.types.Operator):
     bl_label = "Review"
 
     _timer: Any = None
+    _ticks = 0
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -71,9 +75,7 @@ class FACEBLUR_OT_review(bpy.types.Operator):
         begin_session()
         self._timer = context.window_manager.event_timer_add(_TICK_S, window=context.window)
         context.window_manager.modal_handler_add(self)
-        context.workspace.status_text_set(
-            "   ".join([translate("Review") + ":", *(f"{translate(key)}: {translate(words)}" for key, words in HINTS)])
-        )
+        _show_hints(context)
         redraw()
         return {"RUNNING_MODAL"}
 
@@ -82,9 +84,7 @@ class FACEBLUR_OT_review(bpy.types.Operator):
         if SESSION.ended or not SESSION.on or scene is None:
             return self._end(context, scene)
         if event.type == "TIMER":
-            if SESSION.loop is not None:
-                advance_loop(scene)
-                redraw()
+            self._tick(context, scene)
             return {"PASS_THROUGH"}
         if event.value != "PRESS" or event.shift or event.ctrl or event.alt or not _is_over_pictures(context, event):
             return {"PASS_THROUGH"}
@@ -115,6 +115,15 @@ class FACEBLUR_OT_review(bpy.types.Operator):
     def cancel(self, context: bpy.types.Context) -> None:
         """Blender calls this when a file is opened or the window is closed meanwhile."""
         self._end(context, None)
+
+    def _tick(self, context: bpy.types.Context, scene: bpy.types.Scene) -> None:
+        self._ticks += 1
+        if self._ticks % _HINT_TICKS == 0 and len(context.window.modal_operators) == 1:
+            # Blender's own modal tools take the status bar, and leave it empty.
+            _show_hints(context)
+        if SESSION.loop is not None:
+            advance_loop(scene)
+            redraw()
 
     def _play(self, context: bpy.types.Context, scene: bpy.types.Scene) -> None:
         if SESSION.loop is not None:
@@ -148,6 +157,12 @@ class FACEBLUR_OT_review(bpy.types.Operator):
             context.workspace.status_text_set(None)
         redraw()
         return {"FINISHED"}
+
+
+def _show_hints(context: bpy.types.Context) -> None:
+    context.workspace.status_text_set(
+        "   ".join([translate("Review") + ":", *(f"{translate(key)}: {translate(words)}" for key, words in HINTS)])
+    )
 
 
 def _has_open_item(context: bpy.types.Context) -> bool:
