@@ -191,14 +191,16 @@ def _read_result(found: SourceDetection, tracks: Path) -> None:
 def cover_found(scene: bpy.types.Scene, results: Sequence[SourceDetection], effect: EffectSettings) -> list[str]:
     """Cover the faces in the strips that still exist. Returns a sentence for each problem.
 
-    Strips of the same footage that an editor has made meanwhile, by a cut or a copy, are covered too.
+    Strips of the same footage that an editor has made meanwhile, by a cut or a copy, or renamed, are covered too.
     """
     problems = []
     for found in results:
         if found.document is None:
             problems.append(found.problem)
         else:
-            names = [*found.strips, *_list_made_meanwhile(scene, found)]
+            made = _list_made_meanwhile(scene, found)
+            # A strip that is gone was renamed, or deleted after it was copied.
+            names = [name for name in found.strips if not made or name in scene.sequence_editor.strips_all] + made
             problems += apply_analysis(scene, names, found.footage, found.document, effect, found.range)
     return problems + sync_mask_strips(scene)
 
