@@ -221,6 +221,10 @@ def _draw_sheet(layout: bpy.types.UILayout, context: bpy.types.Context, scene: b
         picture = get_picture(pictured.fingerprint, pictured.frame, pictured.ellipse)
         if picture is not None:
             column.template_icon(icon_value=picture.icon, scale=_SHEET_SCALE)
+        else:
+            waiting = column.row()
+            waiting.alignment, waiting.scale_y = "CENTER", _SHEET_SCALE
+            waiting.label(text="", icon="USER")
         go = column.operator("faceblur.go_to_person_face", text=f"{pictured.frame}")
         go.number, go.source_frame = pictured.face, pictured.frame
 

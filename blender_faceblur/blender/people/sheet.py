@@ -297,9 +297,10 @@ def draw_sheet(context: bpy.types.Context) -> None:
     gpu.state.blend_set("ALPHA")
     _fill((0.0, 0.0, region.width, region.height), _BACKGROUND)
     blf.size(0, 12 * unit)
+    touched = grid.list_within(SHEET.drag, len(cells), SHEET.scroll) if SHEET.drag is not None else []
     for number in grid.list_visible(len(cells), SHEET.scroll):
         box = grid.get_box(number, SHEET.scroll)
-        _draw_cell(cells[number], box, unit)
+        _draw_cell(cells[number], box, unit, number in touched)
         after = cells[number + 1] if number + 1 < len(cells) else None
         if after is not None and after.group and after.group == cells[number].group:
             _draw_link(box, unit)
@@ -310,7 +311,7 @@ def draw_sheet(context: bpy.types.Context) -> None:
     gpu.state.blend_set("NONE")
 
 
-def _draw_cell(cell: SheetCell, box: Box, unit: float) -> None:
+def _draw_cell(cell: SheetCell, box: Box, unit: float, touched: bool) -> None:
     left, _, right, top = box
     gap = _GAP * unit / 2
     side = right - left - 2 * gap
@@ -330,7 +331,7 @@ def _draw_cell(cell: SheetCell, box: Box, unit: float) -> None:
             _frame((picture[0] + shift, picture[1] + shift, picture[2] + shift, picture[3] + shift), _FAINT, unit / 2)
     for number, line in enumerate(cell.describe(), 1):
         _write(line, picture[0], picture[1] - (number * _LINE - 3) * unit, side, _TEXT if number == 1 else _FAINT)
-    if cell.key in SHEET.selection.keys:
+    if touched or cell.key in SHEET.selection.keys:
         _frame(picture, _SELECTED, 3 * unit)
     elif cell.key == SHEET.hovered:
         _frame(picture, _HOVERED, 1.5 * unit)
