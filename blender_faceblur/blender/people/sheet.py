@@ -14,7 +14,7 @@ import bpy
 import numpy as np
 
 from ...core.geometry import Array
-from ...core.people.look import compute_look, group_by_look
+from ...core.people.look import Look, compute_look, group_by_look
 from ...core.review.face_sheet import SheetFace, SheetPile, list_sheet_faces
 from ...core.review.sheet_selection import SheetGrid, SheetSelection
 from ...core.translation import count, mark, translate
@@ -142,6 +142,8 @@ class SheetState:
     """Whether faces that look alike stand together, which is not done before all pictures are made."""
     textures: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
     """The picture of each track on the graphics card, with the number of the thumbnail that it shows."""
+    looks: dict[tuple[str, str], tuple[int, Look]] = field(default_factory=dict)
+    """The look of each track, with the number of the thumbnail that it was computed from."""
 
     def open(self, region: bpy.types.Region, scene: bpy.types.Scene) -> None:
         self.region, self.scene = region.as_pointer(), scene.name
@@ -155,6 +157,7 @@ class SheetState:
         self.scroll, self.hovered, self.drag, self.confirming, self.wanted = 0.0, "", None, False, ""
         self.is_grouped = False
         self.textures.clear()
+        self.looks.clear()
 
     def list_shown(self) -> list[SheetCell]:
         return [cell for cell in self.cells if not self.confirming or cell.key in self.selection.keys]
@@ -261,9 +264,20 @@ def _compute_weight(member: SheetMember) -> float:
 
 def _group_by_look(mask: bpy.types.Mask, document: TrackDocument, names: list[str]) -> dict[str, str]:
     """For each of these tracks that looks like another, the name that stands for its group."""
-    looks = {name: compute_look(found[1]) for name in names if (found := get_pixels(mask, name)) is not None}
+    looks = {name: look for name in names if (look := _get_look(mask, name)) is not None}
     groups = group_by_look([*document.tracks, *document.uncovered], looks, float(document.source.frame_rate))
     return {name: group[0] for group in groups for name in group}
+
+
+def _get_look(mask: bpy.types.Mask, track: str) -> Look | None:
+    """The look of a track's thumbnail, computed once; None if it has none."""
+    found, key = get_pixels(mask, track), (mask.name, track)
+    if found is None:
+        return None
+    known = SHEET.looks.get(key)
+    if known is None or known[0] != found[0]:
+        known = SHEET.looks[key] = found[0], compute_look(found[1])
+    return known[1]
 
 
 def make_grid(region: bpy.types.Region, unit: float) -> SheetGrid:

@@ -7,15 +7,14 @@ nobody: a person who has moved is not found again. Suggestions decide nothing by
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..types import Ellipse, Track
+from ..types import Sample, Track
 
 Look = NDArray[np.float32]
 """How often each colour occurs in a picture of a face and its surroundings, in each of its parts; the sum is 1."""
@@ -74,12 +73,14 @@ def group_by_look(tracks: Sequence[Track], looks: Mapping[str, Look], frame_rate
     Two tracks with a frame in common are never in one group. A track without a look is in none.
     """
     known = sorted((t for t in tracks if t.samples and t.name in looks), key=lambda t: t.samples[0].source_frame)
-    frames = {track.name: {sample.source_frame for sample in track.samples} for track in known}
     pairs = [
-        (measure_overlap(looks[one.name], looks[other.name]), one.name, other.name)
-        for one, other in itertools.combinations(known, 2)
-        if _is_near(one, other, frame_rate)
+        (measure_overlap(looks[known[i].name], looks[known[j].name]), known[i].name, known[j].name)
+        for i, j in _list_near(known, frame_rate)
     ]
+    frames = {name: set[int]() for _, *names in pairs for name in names}
+    for track in known:
+        if track.name in frames:
+            frames[track.name].update(sample.source_frame for sample in track.samples)
     groups = {track.name: [track.name] for track in known}
     for overlap, one, other in sorted(pairs, reverse=True):
         if overlap < LOOK.least_overlap:
@@ -93,16 +94,25 @@ def group_by_look(tracks: Sequence[Track], looks: Mapping[str, Look], frame_rate
     return [group for name, group in groups.items() if len(group) > 1 and group[0] == name]
 
 
-def _is_near(one: Track, other: Track, frame_rate: float) -> bool:
-    """Whether the second track begins soon after the end of the first one, at its place and in its size."""
-    last, first = one.samples[-1], other.samples[0]
-    gap = first.source_frame - last.source_frame
-    if not 0 < gap <= LOOK.most_gap_s * frame_rate:
-        return False
-    sides = _compute_side(last.ellipse), _compute_side(first.ellipse)
-    away = math.hypot(first.ellipse.cx - last.ellipse.cx, first.ellipse.cy - last.ellipse.cy)
-    return away <= LOOK.most_distance * sum(sides) / 2 and max(sides) <= LOOK.most_size_ratio * min(sides)
+def _list_near(tracks: Sequence[Track], frame_rate: float) -> Iterator[tuple[int, int]]:
+    """Pairs of which the second track begins soon after the end of the first one, at its place and in its size."""
+    if not tracks:
+        return
+    # Frame, x, y and side at the beginning and at the end of each track.
+    begin, end = (np.array([_describe(track.samples[at]) for track in tracks]) for at in (0, -1))
+    for number, (frame, x, y, side) in enumerate(end):
+        gap = begin[:, 0] - frame
+        away = np.hypot(begin[:, 1] - x, begin[:, 2] - y)
+        larger, smaller = np.maximum(begin[:, 3], side), np.minimum(begin[:, 3], side)
+        near = (
+            (gap > 0)
+            & (gap <= LOOK.most_gap_s * frame_rate)
+            & (away <= LOOK.most_distance * (larger + smaller) / 2)
+            & (larger <= LOOK.most_size_ratio * smaller)
+        )
+        yield from ((number, int(other)) for other in np.flatnonzero(near))
 
 
-def _compute_side(ellipse: Ellipse) -> float:
-    return 2.0 * math.sqrt(ellipse.rx * ellipse.ry)
+def _describe(sample: Sample) -> tuple[float, float, float, float]:
+    ellipse = sample.ellipse
+    return sample.source_frame, ellipse.cx, ellipse.cy, 2.0 * math.sqrt(ellipse.rx * ellipse.ry)

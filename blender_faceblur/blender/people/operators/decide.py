@@ -20,7 +20,7 @@ from ...masks.record import get_layer_name
 from ..contact_sheet import make_thumbnails
 from ..sheet import HINTS, SHEET, SheetCell, iterate_regions, list_sheet_masks, make_grid, scroll
 
-_TICK_S = 0.25
+_TICK_S = 0.5
 """How often the sheet checks whether the project has changed, as by an undo."""
 
 _DRAG_PX = 6
