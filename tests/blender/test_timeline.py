@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import wave
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -202,6 +203,22 @@ def test_sound_plays_the_baked_film_at_its_times(scene: Any, tmp_path: Path) -> 
     place = clip.range_in_parent()
     assert (place.start_time.value, clip.source_range.start_time.value) == (10, 6)
     assert clip.media_reference.target_url == timeline.video_tracks()[0].find_clips()[0].media_reference.target_url
+
+
+def test_a_sound_file_is_at_its_times(scene: Any, tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "music.wav"), "wb") as sound:
+        sound.setparams((1, 2, 48000, 0, "NONE", ""))
+        sound.writeframes(bytes(2 * 48000 * 2))
+    strip = scene.sequence_editor.strips.new_sound("music", str(tmp_path / "music.wav"), 6, 11)
+    strip.frame_offset_start, strip.frame_offset_end = 12, 6
+    strip.volume = 0.5
+    timeline, result = _export(scene, tmp_path)
+    (clip,) = timeline.audio_tracks()[1].find_clips()
+    place = clip.range_in_parent()
+    assert (place.start_time.value, place.duration.value) == (22, 30)
+    assert (clip.source_range.start_time.value, clip.available_range().duration.value) == (12, 48)
+    assert not clip.effects and clip.media_reference.target_url.endswith("/music.wav")
+    assert any("Volume" in note and "'music'" in note for note in result.notes)
 
 
 def test_a_timecode_is_the_beginning_of_the_media(

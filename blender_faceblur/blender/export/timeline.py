@@ -337,14 +337,16 @@ def _read_facts(path: Path) -> _Facts:
         with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
             # A cover picture of a song is no film.
             films = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-            length = next((s.duration * s.time_base for s in films if s.duration), None)
-            sounds = [s.duration * s.time_base for s in container.streams.audio if s.duration]
-            seconds = length or max(sounds, default=None) or Fraction(container.duration or 0, av.time_base)
-            rate = films[0].average_rate if films else None
+            length = next((float(s.duration * s.time_base) for s in films if s.duration), 0.0)
+            sounds = [float(s.duration * s.time_base) for s in container.streams.audio if s.duration]
+            seconds = length or max(sounds, default=0.0) or (container.duration or 0) / av.time_base
+            stated = films[0].average_rate if films else None
+            # PyAV 19 has rationals of its own.
+            rate = Fraction(stated.numerator, stated.denominator) if stated else None
             first = parse_timecode(read_timecode(container), rate) if rate else None
             return _Facts(
                 bool(films),
-                float(seconds),
+                seconds,
                 films[0].frames if films else 0,
                 float(first / rate) if first and rate else 0.0,
             )
