@@ -41,7 +41,7 @@ from blender_faceblur.detectors.passes import combine_passes, make_turned
 from blender_faceblur.painting.covers import CoverTimeline, Moment
 from blender_faceblur.painting.painter import Painter
 from blender_faceblur.sources import open_source
-from blender_faceblur.worker.ensemble import choose_usable, list_used, open_opinion, open_sessions
+from blender_faceblur.worker.ensemble import Networks, choose_usable, list_used, open_opinion, open_sessions
 from tools.film import read_astronaut
 
 from .portraits import FACE_HEIGHT, FACE_PX, TILE_PX, compute_middle, lay_out, open_yunet
@@ -183,7 +183,7 @@ def analyse(film: Path, preset_name: str, clock: StageClock) -> TrackDocument:
         source = opened.enter_context(open_source(film))
         info = source.info
         size, rate = (info.width, info.height), float(info.frame_rate)
-        sessions = open_sessions(opened, uses, "cpu")
+        sessions = open_sessions(opened.enter_context(Networks()), uses, "cpu")
         detectors: list[tuple[analysis.Detector, DetectorUse]] = [
             (_TimedDetector(clock.wrap(f"detect: {use.detector}", detector.detect)), use)
             for detector, use in combine_passes([(sessions[use.detector], use) for use in uses], size)
@@ -198,7 +198,7 @@ def analyse(film: Path, preset_name: str, clock: StageClock) -> TrackDocument:
             (linking, "find_review_items", "find review items"),
         ):
             opened.enter_context(mock.patch.object(module, name, clock.wrap(stage, getattr(module, name))))
-        opinion = open_opinion(preset)
+        opinion = open_opinion(Networks(), preset)
         table = ObservationTable([Segment(0, info.frame_count)])
         frames = clock.wrap_frames("decode", source.read_frames(0, info.frame_count, compute_decode_size(size, uses)))
         with clock.time("match and track"):

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from blender_faceblur.core.tracking.observations import ObservationTable, Segmen
 from blender_faceblur.core.types import Box, FaceBlurError
 from blender_faceblur.detectors.passes import combine_passes
 from blender_faceblur.sources import open_source
-from blender_faceblur.worker.ensemble import choose_usable, open_opinion, open_sessions
+from blender_faceblur.worker.ensemble import Networks, choose_usable, open_opinion, open_sessions
 
 from .annotations import compute_digest
 from .labelled_tracks import LabelledClip, Shows, find_label, read_labels
@@ -51,13 +50,13 @@ def collect_examples(clip: Path, labels: LabelledClip) -> list[Example]:
     """The labelled trajectories of a clip that no other rule suppresses, by an analysis with the preset balanced."""
     preset = get_preset("balanced")
     uses, _ = choose_usable(preset)
-    opinion = open_opinion(preset)
+    opinion = open_opinion(Networks(), preset)
     if opinion is None:
         raise FaceBlurError("The weights for the second opinion are missing. Run `build.py models`.")
-    with open_source(clip) as source, ExitStack() as opened:
+    with open_source(clip) as source, Networks() as networks:
         info = source.info
         size, rate = (info.width, info.height), float(info.frame_rate)
-        sessions = open_sessions(opened, uses, "cpu")
+        sessions = open_sessions(networks, uses, "cpu")
         table = ObservationTable([Segment(0, info.frame_count)])
         for record in analyse_frames(
             source.read_frames(0, info.frame_count, compute_decode_size(size, uses)),

@@ -17,7 +17,6 @@ import sys
 import time
 from bisect import bisect_right
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -34,7 +33,7 @@ from blender_faceblur.core.tracking.objects import PLATE_CLASS, TEXT_CLASS, Obje
 from blender_faceblur.core.tracking.observations import ObservationTable, Segment
 from blender_faceblur.core.types import Ellipse, FaceBlurError, SourceInfo
 from blender_faceblur.detectors.passes import combine_passes
-from blender_faceblur.worker.ensemble import choose_usable, open_sessions
+from blender_faceblur.worker.ensemble import Networks, choose_usable, open_sessions
 
 from .accuracy import describe_machine
 from .covers import Mask, TracksCover
@@ -97,8 +96,8 @@ def measure(folder: Path, every: int, sought: ObjectClass = PLATE_CLASS) -> Tall
     preset = get_preset(sought.preset.name)
     uses, _ = choose_usable(preset)
     tally = Tally()
-    with ExitStack() as opened:
-        sessions = open_sessions(opened, uses, "cpu")
+    with Networks() as networks:
+        sessions = open_sessions(networks, uses, "cpu")
         for path, plates in itertools.islice(read_set(folder), 0, None, every):
             if not path.is_file():
                 continue

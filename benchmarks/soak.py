@@ -33,6 +33,10 @@ WARM_UP = 0.2
 """The share of a process's life after which its memory has to stay flat."""
 
 MOST_GROWTH = 0.05
+
+OUTCOME_BYTES = 3000
+"""What the command may keep of each input of a batch, for its summary: paths, warnings, counts."""
+
 LEAST_SAMPLES = 20
 """Processes with fewer samples are too short to say anything about growth."""
 
@@ -49,11 +53,12 @@ ROWS = 8
 
 @dataclass(slots=True)
 class Life:
-    """The memory of one process in one stage: bytes that it alone holds (RssAnon), at equal intervals."""
+    """One process in one stage, at equal intervals: bytes that it alone holds (RssAnon), and its open files."""
 
     number: int
     name: str
     used: list[int] = field(default_factory=list)
+    files: list[int] = field(default_factory=list)
 
     @property
     def warm(self) -> int:
@@ -69,9 +74,20 @@ class Life:
         """How much larger it is at its end than after its warm-up, as a share."""
         return self.end / max(self.warm, 1) - 1
 
+    @property
+    def more_files(self) -> int:
+        """How many more files are open at its end than after its warm-up: the least number in each, since one that is
+        just being read is none too many."""
+        first, last = self._cut(self.files, WARM_UP, WARM_UP + 0.1), self._cut(self.files, 0.9, 1.0)
+        return min(last) - min(first)
+
     def _median(self, start: float, stop: float) -> int:
-        count = len(self.used)
-        return round(statistics.median(self.used[int(count * start) : max(int(count * stop), int(count * start) + 1)]))
+        return round(statistics.median(self._cut(self.used, start, stop)))
+
+    @staticmethod
+    def _cut(values: list[int], start: float, stop: float) -> list[int]:
+        count = len(values)
+        return values[int(count * start) : max(int(count * stop), int(count * start) + 1)]
 
 
 class MemoryRecorder:
@@ -97,14 +113,10 @@ class MemoryRecorder:
         self._end.set()
         self._thread.join()
 
-    def list_long(self, by_stage: bool) -> list[Life]:
-        """The processes that lived long enough to compare their end with their warm-up; with `by_stage` only what came
-        after the first stage had begun."""
-        return [
-            life
-            for (_, stage), life in self.lives.items()
-            if len(life.used) >= LEAST_SAMPLES and (stage or not by_stage)
-        ]
+    def list_long(self) -> list[Life]:
+        """The processes that lived long enough to compare their end with their warm-up, after the first stage had
+        begun."""
+        return [life for (_, stage), life in self.lives.items() if len(life.used) >= LEAST_SAMPLES and stage]
 
     def _watch(self) -> None:
         while not self._end.wait(self._every_s):
@@ -117,6 +129,7 @@ class MemoryRecorder:
                     if key not in self.lives:
                         self.lives[key] = Life(number, name + (f", {self.stage}" if self.stage else ""))
                     self.lives[key].used.append(used)
+                    self.lives[key].files.append(count_open_files(process))
 
 
 def list_tree(root: int) -> list[tuple[int, int]]:
@@ -141,6 +154,13 @@ def read_own_memory(process: int) -> int:
     return 0
 
 
+def count_open_files(process: int) -> int:
+    """How many files, pipes and sockets a process has open; 0 if it has ended."""
+    with suppress(OSError):
+        return sum(1 for _ in Path(f"/proc/{process}/fd").iterdir())
+    return 0
+
+
 @dataclass(slots=True)
 class RunResult:
     """What a run of the command printed and how it ended."""
@@ -155,7 +175,8 @@ class RunResult:
 
 
 def run_command(arguments: list[str | Path], place: Path, by_stage: bool) -> RunResult:
-    """Run the real command and record the memory of its processes, in each stage if it has one input."""
+    """Run the real command and record the memory of its processes: with `by_stage`, for one input, in each stage of
+    it, and otherwise after the first input."""
     temporary = place / "temporary"
     temporary.mkdir()
     names = ("TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME", "XDG_DATA_HOME")
@@ -173,13 +194,15 @@ def run_command(arguments: list[str | Path], place: Path, by_stage: bool) -> Run
             message = json.loads(line)
             if by_stage:
                 recorder.stage = message.get("stage", recorder.stage)
+            elif message["type"] == "finish":
+                recorder.stage = "after the first input"
             if message["type"] == "finish" or not messages or messages[-1][1].get("stage") != message.get("stage"):
                 messages.append((time.monotonic() - began, message))
         process.wait()
         errors.seek(0)
         text = errors.read()
     left = [str(path.relative_to(temporary)) for path in temporary.rglob("*") if path.is_file()]
-    return RunResult(process.returncode, messages, text, left, recorder.list_long(by_stage))
+    return RunResult(process.returncode, messages, text, left, recorder.list_long())
 
 
 def make_long_film(path: Path, minutes: float) -> None:
@@ -223,19 +246,16 @@ def soak_film(minutes: float, folder: Path) -> list[str]:
         print(f"  {stage}: {stop - begin:.0f} s")
     print_lives(done.lives)
     problems = check_run(done, 1)
-    return problems + [
-        f"process {life.number} ({life.name}) grows by {life.growth:.1%}"
-        for life in done.lives
-        if life.growth > MOST_GROWTH
-    ]
+    return problems + check_lives(done.lives)
 
 
 def soak_pictures(number: int, folder: Path) -> list[str]:
-    """Cover many pictures in one batch. Returns what is wrong."""
+    """Cover many pictures of 50 sizes in one batch. Returns what is wrong."""
     inputs, output = folder / "in", folder / "out"
     inputs.mkdir()
     drawn = [
-        cv2.imencode(".jpg", draw_frame(place / DRAWN, 160, 120, "steady")[0])[1].tobytes() for place in range(DRAWN)
+        cv2.imencode(".jpg", draw_frame(at / DRAWN, 160 + 2 * at, 120 + 40 * (at % 3), "steady")[0])[1].tobytes()
+        for at in range(DRAWN)
     ]
     for at in range(number):
         (inputs / f"{at:06}.jpg").write_bytes(drawn[at % DRAWN])
@@ -245,24 +265,30 @@ def soak_pictures(number: int, folder: Path) -> list[str]:
     for at in range(tenth, len(ends) + 1, tenth):
         began = ends[at - tenth - 1] if at > tenth else 0.0
         print(f"  up to picture {at}: {(ends[at - 1] - began) / tenth:.2f} s each")
-    # The other processes live for one picture.
-    lives = [life for life in done.lives if life.number == 1]
-    print_lives(lives)
+    print_lives(done.lives)
     problems = check_run(done, number)
     outputs = sum(path.is_file() for path in output.rglob("*"))
     if outputs != number:
         problems.append(f"{outputs} outputs instead of {number}")
-    return problems + [
-        f"process {life.number} ({life.name}) grows by {life.growth:.1%}" for life in lives if life.growth > MOST_GROWTH
-    ]
+    return problems + check_lives(done.lives, number)
 
 
 def print_lives(lives: list[Life]) -> None:
     for life in lives:
         print(
             f"  process {life.number} ({life.name}): {life.warm / 1e6:.1f} MB after its warm-up, {life.end / 1e6:.1f} "
-            f"MB at its end ({life.growth:+.1%})"
+            f"MB at its end ({life.growth:+.1%}), {life.more_files:+} open files"
         )
+
+
+def check_lives(lives: list[Life], inputs: int = 0) -> list[str]:
+    """The processes that grow. The command itself may keep `OUTCOME_BYTES` for each of the `inputs` of a batch."""
+    return [
+        f"process {life.number} ({life.name}) grows by {life.growth:.1%} and {life.more_files} open files"
+        for life in lives
+        if life.more_files > 0
+        or life.end - life.warm > MOST_GROWTH * life.warm + (OUTCOME_BYTES * inputs if life.number == 1 else 0)
+    ]
 
 
 def check_run(done: RunResult, number: int) -> list[str]:

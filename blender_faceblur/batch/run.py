@@ -29,6 +29,7 @@ from ..files.workplace import Workplace, hold_folder, place_file
 from ..reporting.progress import Outcome, Reporter
 from ..reporting.report import ReportSubject, collect_report, draw_faces, list_findings, write_report
 from ..sources import MovieSource, SourceGuard, open_source
+from ..worker.client import LastingWorker
 from . import mattes
 from .planning import SPARE_BYTES, FilmJob, check_place, choose_output, claim
 from .renderers import BlenderRenderer, DirectRenderer, Renderer, Task
@@ -43,8 +44,8 @@ from .stages import (
     forget_abandoned,
     forget_after_second_failure,
     get_unfinished_path,
+    run_analysis,
     run_painting,
-    run_resumable_analysis,
     run_verification,
 )
 
@@ -57,6 +58,7 @@ class Batch:
     reporter: Reporter
     stages: Stages
     workplace: Workplace
+    worker: LastingWorker
     taken: dict[Path, Path] = field(default_factory=dict)
 
 
@@ -67,17 +69,22 @@ def run_batch(
     analyse: Analyse | None = None,
     render: Render = run_blender_job,
     verify: Verify | None = None,
-    paint: Paint = run_painting,
+    paint: Paint | None = None,
 ) -> list[Outcome]:
     """Do the jobs one after another, and return their outcomes in the same order. A failed job does not stop the rest.
 
     A file with its final name is always complete, and an existing file is replaced only with `overwrite`.
     """
-    stages = Stages(analyse, render, verify or run_verification, paint)
     outcomes: list[Outcome] = []
     forget_abandoned()
-    with Workplace() as workplace:
-        batch = Batch(settings, reporter, stages, workplace)
+    with Workplace() as workplace, LastingWorker() as worker:
+        stages = Stages(
+            analyse,
+            render,
+            verify or partial(run_verification, worker=worker),
+            paint or partial(run_painting, worker=worker),
+        )
+        batch = Batch(settings, reporter, stages, workplace, worker)
         for number, job in enumerate(jobs, 1):
             reporter.start(job.source, number, len(jobs))
             outcome = Run(job, batch).make_output()
@@ -89,13 +96,9 @@ def run_batch(
 
 def verify_one(job: FilmJob, tracks: Path, settings: BatchSettings, reporter: Reporter) -> Outcome:
     """Verify an existing output with the tracks document that it was made with, and write a report if asked to."""
-    with Workplace() as workplace:
-        batch = Batch(
-            settings,
-            reporter,
-            Stages(None, run_blender_job, run_verification, run_painting),
-            workplace,
-        )
+    with Workplace() as workplace, LastingWorker() as worker:
+        stages = Stages(None, run_blender_job, run_verification, run_painting)
+        batch = Batch(settings, reporter, stages, workplace, worker)
         return Run(job, batch).verify_output(tracks)
 
 
@@ -413,7 +416,7 @@ class Run:
     def _search(self, warn: Warn) -> TrackDocument:
         """Analyse the source, and decide who stays visible. The document is written to `tracks`."""
         settings, on_progress = self.settings, self.reporter.show_progress
-        analyse = self.batch.stages.analyse or partial(run_resumable_analysis, storage=self._storage)
+        analyse = self.batch.stages.analyse or partial(run_analysis, storage=self._storage, worker=self.batch.worker)
         if settings.people is not None:
             settings.people.begin()
         analyse(self.job.source, self.tracks, settings, on_progress, warn)

@@ -16,7 +16,14 @@ from ..core.types import FaceBlurError, Warn
 from ..core.verification.findings import Verification, from_json
 from ..files.paths import get_unfinished_analyses_folder
 from ..files.workplace import Workplace, holds_work
-from ..worker.client import AnalysisOptions, VerifyOptions, build_request, build_verify_request, finish_job
+from ..worker.client import (
+    AnalysisOptions,
+    LastingWorker,
+    VerifyOptions,
+    build_request,
+    build_verify_request,
+    finish_job,
+)
 from ..worker.protocol import EmbeddingsDone, Message, PaintRequest, TrackEmbedding, Warned
 from .rendering import OnProgress
 from .settings import BatchSettings
@@ -57,6 +64,7 @@ def run_analysis(
     on_progress: OnProgress,
     warn: Warn,
     storage: Path | None = None,
+    worker: LastingWorker | None = None,
 ) -> None:
     """Analyse a source in separate processes, and write the tracks document to `tracks`. Raises FaceBlurError.
 
@@ -76,17 +84,19 @@ def run_analysis(
             case Warned():
                 warn(message.text)
 
-    finish_job(request, on_progress, hear)
+    finish_job(request, on_progress, hear, worker)
 
 
-def run_painting(request: PaintRequest, on_progress: OnProgress, warn: Warn) -> None:
+def run_painting(
+    request: PaintRequest, on_progress: OnProgress, warn: Warn, worker: LastingWorker | None = None
+) -> None:
     """Paint covers in a separate process. Raises FaceBlurError where that fails."""
 
     def hear(message: Message) -> None:
         if isinstance(message, Warned):
             warn(message.text)
 
-    finish_job(request, on_progress, hear)
+    finish_job(request, on_progress, hear, worker)
 
 
 def run_verification(
@@ -96,6 +106,7 @@ def run_verification(
     settings: BatchSettings,
     on_progress: OnProgress,
     warn: Warn,
+    worker: LastingWorker | None = None,
 ) -> Verification:
     """Compare an output with its source in a separate process. Raises FaceBlurError where that fails."""
     with Workplace() as workplace:
@@ -115,16 +126,10 @@ def run_verification(
                 warn(message.text)
 
         try:
-            finish_job(request, on_progress, hear)
+            finish_job(request, on_progress, hear, worker)
         except FaceBlurError as error:
             raise FaceBlurError(f"The verification failed: {error}") from error
         return from_json(place.read_text(encoding="utf-8"))
-
-
-def run_resumable_analysis(
-    source: Path, tracks: Path, settings: BatchSettings, on_progress: OnProgress, warn: Warn, storage: Path
-) -> None:
-    run_analysis(source, tracks, settings, on_progress, warn, storage)
 
 
 def get_unfinished_path(source: Path) -> Path:

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The script of every worker process (`python -I -S -B child.py`): request on stdin, messages on stdout."""
+"""The script of every worker process (`python -I -S -B child.py [lasting]`): requests on stdin, messages on stdout."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import itertools
 import json
 import os
+import queue
 import sys
 import threading
 from io import FileIO
@@ -16,6 +18,8 @@ from typing import Any
 PACKAGE = Path(__file__).resolve().parents[1]
 _NAME = "blender_faceblur"
 _CHUNK_BYTES = 1 << 16
+LASTING = "lasting"
+"""The argument with which the process stays for more requests."""
 
 
 def main() -> int:
@@ -32,12 +36,18 @@ def main() -> int:
     except (ValueError, TypeError, KeyError):
         print("The first line on stdin is not a valid request.", file=sys.stderr)
         return 2
-    threading.Thread(target=_end_with_parent, args=(requests,), daemon=True).start()
-    return int(_import_work().serve(line, messages))
+    more: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_pass_requests, args=(requests, more), daemon=True).start()
+    lasting = sys.argv[1:] == [LASTING]
+    lines = itertools.chain([line], iter(more.get, None) if lasting else [])
+    return int(_import_work().serve(lines, messages, lasting))
 
 
 def _read_line(requests: FileIO) -> str:
-    """The first line; the caller must send nothing after it. (FileIO.readline would read byte by byte.)"""
+    """The next line, empty at the end; the caller sends nothing after it before it is answered.
+
+    FileIO.readline would read byte by byte.
+    """
     chunks: list[bytes] = []
     while not chunks or not chunks[-1].endswith(b"\n"):
         chunk = requests.read(_CHUNK_BYTES)
@@ -63,10 +73,10 @@ def _import_work() -> Any:
     return importlib.import_module(f"{_NAME}.worker.work")
 
 
-def _end_with_parent(requests: FileIO) -> None:
-    """Wait until stdin ends, which happens when the parent closes it or dies, and exit."""
-    while requests.read(4096):
-        pass
+def _pass_requests(requests: FileIO, more: queue.SimpleQueue[str]) -> None:
+    """Put further requests into `more` until stdin ends, which happens when the parent closes it or dies, and exit."""
+    while line := _read_line(requests):
+        more.put(line)
     os._exit(3)
 
 

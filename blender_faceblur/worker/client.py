@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ..core.detection.settings import DEFAULT_MARGIN
 from ..core.types import Box, Ellipse, FaceBlurError
@@ -30,6 +30,7 @@ from .protocol import (
     Progress,
     ProtocolError,
     Providers,
+    Ready,
     ReferenceRequest,
     Result,
     Running,
@@ -216,10 +217,41 @@ def describe_provider(available: Sequence[str], wanted: str = "auto") -> str:
     return label_provider(choose_providers(available, wanted, sys.platform)[0])
 
 
+class LastingWorker:
+    """Keeps the process of one picture's job for the next one; the end of the `with` block ends it.
+
+    What fails, hangs, is stopped or has more than one picture ends its process, and the next job gets a new one.
+    """
+
+    def __init__(self) -> None:
+        self._kept: WorkerProcess | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._kept is not None:
+            self._kept.kill()
+
+    def start(self, request_line: str, python: str | None = None, *script: Path) -> WorkerProcess:
+        """A process that has got the request. It belongs to the caller, who kills it or gives it back to be kept."""
+        process, self._kept = self._kept, None
+        if process is not None:
+            if process.ask(request_line):
+                return process
+            process.kill()
+        return WorkerProcess(request_line, python, *script, lasting=True)
+
+    def keep(self, process: WorkerProcess) -> None:
+        """Keep a process that is ready for another request."""
+        self._kept = process
+
+
 def run_job(
     request: Request,
     wait_s: float | None = None,
     *,
+    worker: LastingWorker | None = None,
     python: str | None = None,
     script: Path | None = None,
     start_timeout_s: float = CLIENT.start_s,
@@ -228,28 +260,40 @@ def run_job(
     """Run a job and yield its messages. The last one always comes: a result (see `_LAST`) or an ErrorMessage.
 
     With `wait_s` it yields Waiting whenever nothing has arrived for that long, so that a timer never blocks.
-    Closing or dropping the generator ends all processes. `python` is the interpreter to use (this one's by
-    default), `script` replaces the worker's script.
+    Closing or dropping the generator ends all processes. With a `worker`, the process is kept for the next job if this
+    one was for a single picture and succeeded. `python` is the interpreter to use (this one's by default), `script`
+    replaces the worker's script.
     """
+    start = worker.start if worker is not None else WorkerProcess
     try:
-        process = WorkerProcess(to_line(request), python, *([script] if script else []))
+        process = start(to_line(request), python, *([script] if script else []))
     except FaceBlurError as error:
         yield ErrorMessage(str(error))
         return
+    is_picture, finished_with = False, None
     try:
-        yield from _read_to_the_end(
-            process,
-            request,
-            _read_messages(process, _FROM_CHILD, "The analysis process", wait_s, start_timeout_s, silence_timeout_s),
+        messages = _read_messages(
+            process, (*_FROM_CHILD, Ready), "The analysis process", wait_s, start_timeout_s, silence_timeout_s
         )
+        for message in _read_to_the_end(process, request, messages, worker is not None):
+            is_picture |= isinstance(message, Started) and message.frames == 1
+            yield message
+            # Not before: where the caller stops listening, the process ends.
+            finished_with = message
     except FaceBlurError as error:
         yield ErrorMessage(str(error))
     finally:
-        process.kill()
+        if worker is not None and is_picture and isinstance(finished_with, _LAST[type(request)]):
+            worker.keep(process)
+        else:
+            process.kill()
 
 
 def watch_job(
-    request: Request, wait_s: float | None = None, on_message: Callable[[Message], None] | None = None
+    request: Request,
+    wait_s: float | None = None,
+    on_message: Callable[[Message], None] | None = None,
+    worker: LastingWorker | None = None,
 ) -> Generator[Progress | None, None, None]:
     """Run a job and yield its progress, or None after `wait_s` without a message; `on_message` gets other messages.
 
@@ -257,7 +301,8 @@ def watch_job(
     processes.
     """
     last: Message | None = None
-    with closing(run_job(request, wait_s)) as messages:
+    messages = run_job(request, wait_s) if worker is None else run_job(request, wait_s, worker=worker)
+    with closing(messages):
         for last in messages:
             match last:
                 case Waiting():
@@ -273,11 +318,15 @@ def watch_job(
 
 
 def finish_job(
-    request: Request, on_progress: Callable[[str, int, int], None], on_message: Callable[[Message], None] | None = None
+    request: Request,
+    on_progress: Callable[[str, int, int], None],
+    on_message: Callable[[Message], None] | None = None,
+    worker: LastingWorker | None = None,
 ) -> None:
-    """Run a job to its end; `on_progress` gets stage, done and total. Raises FaceBlurError."""
+    """Run a job to its end; `on_progress` gets stage, done and total. For `worker` see `run_job`. Raises
+    FaceBlurError."""
     # Close it at once if an exception ends the loop, so that its processes do not run on beside the next job's.
-    with closing(watch_job(request, on_message=on_message)) as steps:
+    with closing(watch_job(request, on_message=on_message, worker=worker)) as steps:
         for progress in steps:
             if progress is not None:
                 on_progress(progress.stage, progress.done, progress.total)
@@ -313,19 +362,41 @@ def run_thumbnails(
         process.kill()
 
 
-def _read_to_the_end(process: WorkerProcess, request: Request, messages: Iterator[Message]) -> Iterator[Message]:
+def _read_to_the_end(
+    process: WorkerProcess, request: Request, messages: Iterator[Message | Ready], lasting: bool
+) -> Iterator[Message]:
     """The messages of a job up to the last one; if the process fails after its result, an ErrorMessage replaces it."""
     for message in messages:
-        if isinstance(message, Result | VerificationDone | PaintDone) and not (
-            process.wait_for_success()
-            and message.output == getattr(request, "output", None)
-            and Path(message.output).is_file()
-        ):
-            yield ErrorMessage(f"The analysis process failed after it had sent its result ({process.describe_end()}).")
+        if isinstance(message, Ready):
+            yield ErrorMessage("The analysis process ended its job without a result.")
             return
+        if isinstance(message, Result | VerificationDone | PaintDone | EmbeddingsDone):
+            is_last = isinstance(message, _LAST[type(request)])
+            if is_last and lasting:
+                yield from _wait_until_ready(messages)
+            if not isinstance(message, EmbeddingsDone) and not (
+                (lasting or process.wait_for_success())
+                and message.output == getattr(request, "output", None)
+                and Path(message.output).is_file()
+            ):
+                how = "its output is missing" if lasting else process.describe_end()
+                yield ErrorMessage(f"The analysis process failed after it had sent its result ({how}).")
+                return
         yield message
         if isinstance(message, (_LAST[type(request)], ErrorMessage)):
             return
+
+
+def _wait_until_ready(messages: Iterator[Message | Ready]) -> Iterator[Waiting]:
+    """Read up to the message with which a lasting process says that its job is over. Raises FaceBlurError."""
+    for message in messages:
+        match message:
+            case Ready():
+                return
+            case Waiting():
+                yield message
+            case _:
+                raise FaceBlurError("The analysis process sent a message after its result.")
 
 
 def _read_messages(

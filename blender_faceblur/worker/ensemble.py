@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterable
+from typing import Any, Self, TypeVar
 
 from ..core.detection.settings import DetectorUse, Preset, choose_detectors, list_detectors
 from ..core.types import FaceBlurError, ModelUse, SourceInfo
@@ -15,6 +15,47 @@ from ..detectors.onet import MODEL as OPINION_MODEL
 from ..detectors.onet import ONet
 from ..detectors.providers import CPU, PROVIDERS
 from ..files.paths import get_model_path, list_models
+
+N = TypeVar("N")
+
+
+class Networks:
+    """The networks that a process has opened. They stay open for its next jobs, until the end of the `with` block.
+
+    Each keeps the memory for its largest picture. None knows anything of the pictures before, except that a detector
+    whose GPU failed stays on the CPU (see `close_failed`).
+    """
+
+    def __init__(self) -> None:
+        self._opened: dict[tuple[Any, ...], Any] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def open(self, kind: Callable[..., N], *arguments: Any) -> N:
+        """The network that `kind` makes of these arguments, made at the first call."""
+        key = (kind, *arguments)
+        if key not in self._opened:
+            self._opened[key] = kind(*arguments)
+        network: N = self._opened[key]
+        return network
+
+    def close_failed(self) -> None:
+        """Close all networks if a detector has failed or fallen back, so that the next job tries anew and warns anew.
+
+        To be called between two jobs.
+        """
+        if any(isinstance(network, FaceDetector) and network.notes for network in self._opened.values()):
+            self._close()
+
+    def _close(self) -> None:
+        for network in self._opened.values():
+            if isinstance(network, FaceDetector):
+                network.close()
+        self._opened.clear()
 
 
 def choose_usable(preset: Preset) -> tuple[tuple[DetectorUse, ...], list[str]]:
@@ -49,17 +90,14 @@ def _list_usable(preset: Preset) -> tuple[set[str], list[str]]:
     return names, list(dict.fromkeys(reasons))
 
 
-def open_sessions(opened: ExitStack, uses: Iterable[DetectorUse], provider: str) -> dict[str, FaceDetector]:
-    """One session for all uses of a detector, with the lowest of their thresholds; `opened` closes the sessions.
-
-    Each session keeps the memory for its largest picture.
-    """
+def open_sessions(networks: Networks, uses: Iterable[DetectorUse], provider: str) -> dict[str, FaceDetector]:
+    """One session for all uses of a detector, with the lowest of their thresholds."""
     least: dict[str, float] = {}
     for use in uses:
         lowest = use.threshold if use.edge_threshold is None else min(use.threshold, use.edge_threshold)
         least[use.detector] = min(lowest, least.get(use.detector, lowest))
     return {
-        name: opened.enter_context(closing(get_detector(name)(get_model_path(name), threshold, provider)))
+        name: networks.open(get_detector(name), get_model_path(name), threshold, provider)
         for name, threshold in least.items()
     }
 
@@ -78,9 +116,9 @@ def find_opinion_weights(preset: Preset) -> tuple[str, list[str]]:
     return list_models()[OPINION_MODEL].sha256, []
 
 
-def open_opinion(preset: Preset) -> ONet | None:
+def open_opinion(networks: Networks, preset: Preset) -> ONet | None:
     """The network for a preset's second opinion; None if it gets none or the weights are missing."""
-    return ONet(get_model_path(OPINION_MODEL)) if find_opinion_weights(preset)[0] else None
+    return networks.open(ONet, get_model_path(OPINION_MODEL)) if find_opinion_weights(preset)[0] else None
 
 
 def list_used(uses: Iterable[DetectorUse], info: SourceInfo) -> list[ModelUse]:

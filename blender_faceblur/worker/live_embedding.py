@@ -12,12 +12,10 @@ from dataclasses import dataclass, field
 
 from ..core.detection.settings import DetectorUse
 from ..core.geometry import compute_centre, compute_size
-from ..core.people.similarity import GOOD, RECOGNIZER, USABLE, compute_clarity, rate_crop
+from ..core.people.similarity import GOOD, USABLE, compute_clarity, rate_crop
 from ..core.tracking.analysis import Detector
 from ..core.types import Box, Detection, Picture
 from ..detectors import get_detector
-from ..files.paths import get_model_path
-from ..recognition import get_recognizer
 from ..recognition.base import Recognizer
 from .embedding import compute_detail, to_numbers
 from .protocol import BoxEmbedding
@@ -77,9 +75,15 @@ class _FaceInProgress:
 class LiveEmbedder:
     """Stands between the source, the detectors and the analysis, and sends embeddings as they are computed."""
 
-    def __init__(self, frame_size: tuple[int, int], frame_rate: float, send: Callable[[BoxEmbedding], None]) -> None:
-        """Boxes are sent in pixels of `frame_size`. Raises FaceBlurError if the recogniser's weights are missing."""
-        self._recognizer: Recognizer = get_recognizer(RECOGNIZER)(get_model_path(RECOGNIZER))
+    def __init__(
+        self,
+        frame_size: tuple[int, int],
+        frame_rate: float,
+        recognizer: Recognizer,
+        send: Callable[[BoxEmbedding], None],
+    ) -> None:
+        """Boxes are sent in pixels of `frame_size`."""
+        self._recognizer = recognizer
         self._size, self._rate, self._send = frame_size, frame_rate, send
         self._frame = 0
         self._faces: list[_FaceInProgress] = []

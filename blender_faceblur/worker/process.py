@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..core.types import FaceBlurError
+from .child import LASTING
 from .protocol import LONGEST_LINE, ErrorMessage, Finished, Running, parse_line
 
 _CHILD = Path(__file__).resolve().with_name("child.py")
@@ -42,14 +43,17 @@ PROCESS = ProcessSettings()
 class WorkerProcess:
     """A child process that got a request on its stdin. `lines` holds its output lines, and None after the last one."""
 
-    def __init__(self, request_line: str, python: str | None = None, script: Path = _CHILD) -> None:
-        """Raises FaceBlurError if the process cannot be started."""
+    def __init__(
+        self, request_line: str, python: str | None = None, script: Path = _CHILD, *, lasting: bool = False
+    ) -> None:
+        """A lasting process waits for another request after each job, see `ask`. Raises FaceBlurError if the process
+        cannot be started."""
         hidden = getattr(subprocess, "CREATE_NO_WINDOW", 0)
         try:
             self._process = subprocess.Popen(
                 # -B: write no bytecode beside the code. -S: packages come from the request's folders, in their order,
                 # so that another Python's package of the same name does not hide one of the extension's.
-                [python or sys.executable, "-I", "-S", "-B", str(script)],
+                [python or sys.executable, "-I", "-S", "-B", str(script), *([LASTING] if lasting else [])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -70,9 +74,21 @@ class WorkerProcess:
         ]
         for reader in self._readers:
             reader.start()
+        self._writer = self._start_writer(request_line)
+
+    def ask(self, request_line: str) -> bool:
+        """Send a lasting process that is ready another request; False if it has ended, or said more than it should."""
+        self._writer.join(timeout=2)
+        if self._writer.is_alive() or self._process.poll() is not None or not self.lines.empty():
+            return False
+        self._writer = self._start_writer(request_line)
+        return True
+
+    def _start_writer(self, request_line: str) -> threading.Thread:
         # Thousands of names do not fit into a pipe, and a child that never reads must not block a window.
-        self._writer = threading.Thread(target=self._write, args=(self._process.stdin, request_line), daemon=True)
-        self._writer.start()
+        writer = threading.Thread(target=self._write, args=(self._process.stdin, request_line), daemon=True)
+        writer.start()
+        return writer
 
     def _write(self, stream: IO[bytes], request_line: str) -> None:
         # If the child has already died, its end of output and its exit code show it.

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The messages between the processes of an analysis: one JSON object per line, checked on arrival.
 
-Request lines go to a child's stdin, which stays open: when it closes, the child ends. Messages come on stdout.
+Request lines go to a child's stdin, which stays open: when it closes, the child ends. Messages come on stdout. A
+lasting child gets its next request after it has sent Ready.
 """
 
 from __future__ import annotations
@@ -328,6 +329,11 @@ class ErrorMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class Ready:
+    """A lasting process has finished its job, whose last message came before, and waits for the next request."""
+
+
+@dataclass(frozen=True, slots=True)
 class Thumbnail:
     """The picture of the face with that index in the request: 8-bit RGB, rows from the top, in base64."""
 
@@ -406,6 +412,7 @@ _KINDS: dict[str, type] = {
     "finished": Finished,
     "frame": Frame,
     "providers": Providers,
+    "ready": Ready,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 _REQUESTS = (

@@ -29,7 +29,7 @@ from ..detectors.passes import combine_passes
 from ..detectors.providers import choose_providers, list_available
 from ..sources import FrameSource, MovieSource, open_source
 from .compare import Comparison, FilmDetectors, FrameComparison, compute_shown_frames, from_text, to_text
-from .ensemble import choose_usable, count_processes, list_used, open_sessions
+from .ensemble import Networks, choose_usable, count_processes, list_used, open_sessions
 from .opening import open_requested
 from .process import WorkerProcess, listen
 from .protocol import (
@@ -59,6 +59,7 @@ class _Comparisons:
     uses: Sequence[DetectorUse]
     source: FrameSource
     film: FrameSource
+    networks: Networks
     send: OnProgress
 
     def run(self, frames: tuple[int, int], total: int) -> Iterator[FrameComparison]:
@@ -66,12 +67,11 @@ class _Comparisons:
 
         Reports progress, as counts of `total` frames.
         """
-        with ExitStack() as opened:
-            detectors = _open_film_detectors(opened, self.uses, self.source, self.request.provider, self.send)
-            reported = _Pace(total, self.send)
-            for comparison in Comparison(self.request, self.document, self.source, self.film, detectors).run(*frames):
-                yield comparison
-                reported.count()
+        detectors = _open_film_detectors(self.networks, self.uses, self.source, self.request.provider, self.send)
+        reported = _Pace(total, self.send)
+        for comparison in Comparison(self.request, self.document, self.source, self.film, detectors).run(*frames):
+            yield comparison
+            reported.count()
 
     def run_in_processes(self, parts: list[tuple[int, int]], folder: Path) -> tuple[list[VerifyRequest], list[str]]:
         """The same for one process a part, written to files in `folder`, one frame a line.
@@ -89,7 +89,7 @@ class _Comparisons:
         return [*self.film.notes(), *self.source.notes()]
 
 
-def verify(request: VerifyRequest, send: OnProgress) -> None:
+def verify(request: VerifyRequest, send: OnProgress, networks: Networks) -> None:
     """Verify a film and send the result. Raises FaceBlurError if the film cannot be compared."""
     began = time.monotonic()
     if request.every < 1 or request.samples_per_face <= 0:
@@ -98,7 +98,7 @@ def verify(request: VerifyRequest, send: OnProgress) -> None:
     uses, notes = choose_usable(get_preset(VERIFY_PRESET))
     with ExitStack() as opened:
         source, film = (opened.enter_context(one) for one in _open_both(request, document))
-        comparisons = _Comparisons(request, document, uses, source, film, send)
+        comparisons = _Comparisons(request, document, uses, source, film, networks, send)
         if request.part:
             _verify_part(comparisons)
         else:
@@ -307,9 +307,9 @@ def _check_film(film: Path, source: FrameSource, path: Path, voice: Voice) -> No
 
 
 def _open_film_detectors(
-    opened: ExitStack, uses: Sequence[DetectorUse], source: FrameSource, provider: str, send: OnProgress
+    networks: Networks, uses: Sequence[DetectorUse], source: FrameSource, provider: str, send: OnProgress
 ) -> FilmDetectors:
-    sessions = open_sessions(opened, uses, provider)
+    sessions = open_sessions(networks, uses, provider)
     send(Running(" and ".join(sorted({session.provider for session in sessions.values()}))))
     size = source.info.width, source.info.height
     upright = size[::-1] if source.upright_turn in (90, 270) else size

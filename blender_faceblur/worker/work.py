@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,11 +25,14 @@ from ..detectors import get_detector
 from ..detectors.base import FaceDetector
 from ..detectors.passes import combine_passes, make_turned
 from ..detectors.providers import choose_providers, list_available
+from ..files.paths import get_model_path
 from ..files.storage import name_stored, read_stored, store
+from ..recognition import get_recognizer
 from ..sources import SourceGuard
 from .checkpoint import Checkpoint, split_known
 from .embedding import embed_pictures, embed_tracks
 from .ensemble import (
+    Networks,
     choose_usable,
     count_processes,
     find_opinion_weights,
@@ -55,6 +58,7 @@ from .protocol import (
     Progress,
     ProtocolError,
     Providers,
+    Ready,
     ReferenceRequest,
     Result,
     Running,
@@ -79,16 +83,35 @@ from .verify import verify
 OnProgress = Callable[[Any], None]
 
 
-def serve(line: str, messages: TextIO) -> int:
-    """Run the job of a request line; returns the exit code. Every expected failure is sent as an ErrorMessage."""
+def serve(lines: Iterator[str], messages: TextIO, lasting: bool) -> int:
+    """Run the jobs of request lines; returns the exit code. Every expected failure is sent as an ErrorMessage.
+
+    With `lasting`, a Ready follows the last message of each job. The first failure ends the loop: nothing that a failed
+    job may have left behind is used for another one.
+    """
 
     def send(message: Any) -> None:
         messages.write(to_line(message))
         messages.flush()
 
+    with Networks() as networks:
+        for line in lines:
+            code = _run_job(line, send, networks)
+            if code != 0:
+                return code
+            networks.close_failed()
+            if lasting:
+                send(Ready())
+    return 0
+
+
+def _run_job(line: str, send: OnProgress, networks: Networks) -> int:
     try:
-        request: object = parse_line(line, tuple(_WORK))
-        _WORK[type(request)](request, send)
+        request: object = parse_line(line, (*_WORK, *_DETECTING_WORK))
+        if type(request) in _DETECTING_WORK:
+            _DETECTING_WORK[type(request)](request, send, networks)
+        else:
+            _WORK[type(request)](request, send)
     except (FaceBlurError, ProtocolError) as error:
         send(ErrorMessage(str(error)))
         return 1
@@ -98,13 +121,13 @@ def serve(line: str, messages: TextIO) -> int:
     return 0
 
 
-def _detect_segment(request: SegmentRequest, send: OnProgress) -> None:
+def _detect_segment(request: SegmentRequest, send: OnProgress, networks: Networks) -> None:
     preset = get_preset(request.preset)
     uses, _ = choose_usable(preset)
-    with open_requested(request.source, "the analysis began") as source, ExitStack() as opened:
+    with open_requested(request.source, "the analysis began") as source:
         info = source.info
         frame_size = (info.width, info.height)
-        sessions = open_sessions(opened, uses, request.provider)
+        sessions = open_sessions(networks, uses, request.provider)
         detectors = combine_passes([(sessions[u.detector], u) for u in uses], frame_size)
         send(Started(request.stop - request.start))
         warned = _warn_newly(sessions.values(), 0, send)
@@ -114,10 +137,11 @@ def _detect_segment(request: SegmentRequest, send: OnProgress) -> None:
         rate = float(info.frame_rate)
         seeing: Sequence[tuple[Detector, DetectorUse]] = detectors
         if request.recognise and not source.upright_turn:
-            watch = LiveEmbedder(frame_size, rate, send)
+            recognizer = networks.open(get_recognizer(RECOGNIZER), get_model_path(RECOGNIZER))
+            watch = LiveEmbedder(frame_size, rate, recognizer, send)
             frames, seeing = watch.pass_frames(frames), watch.observe(detectors)
         stride = compute_stride(preset.detect_every_s, rate)
-        opinion = open_opinion(preset)
+        opinion = open_opinion(networks, preset)
         for record in analyse_frames(
             frames,
             frame_size,
@@ -145,18 +169,18 @@ def _warn_newly(detectors: Iterable[FaceDetector], known: int, send: OnProgress)
     return len(notes)
 
 
-def _lead(request: AnalysisRequest, send: OnProgress) -> None:
-    _Analysis(request, send).run()
+def _lead(request: AnalysisRequest, send: OnProgress, networks: Networks) -> None:
+    _Analysis(request, send, networks).run()
 
 
 class _Analysis:
     """An analysis that this process leads: child processes analyse the frames, and this one builds the document.
 
-    Its methods raise FaceBlurError if the request cannot be carried out.
+    A single picture is analysed in this process. Its methods raise FaceBlurError if the request cannot be carried out.
     """
 
-    def __init__(self, request: AnalysisRequest, send: OnProgress) -> None:
-        self._request, self._send, self._began = request, send, time.monotonic()
+    def __init__(self, request: AnalysisRequest, send: OnProgress, networks: Networks) -> None:
+        self._request, self._send, self._networks, self._began = request, send, networks, time.monotonic()
         self._preset = get_preset(request.preset)
         if not MARGINS[0] <= request.margin <= MARGINS[1]:
             raise FaceBlurError(f"The margin must be between {MARGINS[0]} and {MARGINS[1]}.")
@@ -243,6 +267,8 @@ class _Analysis:
     def _detect(self, parts: list[tuple[Segment, list[Frame]]], collector: _Collector) -> list[str]:
         """Collect all frames, known ones and those from one process for each other part; returns the sources' notes.
 
+        The start of a process takes longer than a picture: that of a single one is analysed here.
+
         The checkpoint keeps the frames that were analysed before a failure.
         """
         if collector.checkpoint is not None:
@@ -252,7 +278,9 @@ class _Analysis:
             for number, (part, frames) in enumerate(parts):
                 for frame in frames:
                     collector.table.add(number, to_record(frame))
-                if not frames:
+                if not frames and self._info.frame_count == 1:
+                    _detect_segment(self._request_segment(part), partial(collector.take, number), self._networks)
+                elif not frames:
                     processes[number] = WorkerProcess(to_line(self._request_segment(part)))
             return collector.collect(processes)
         finally:
@@ -333,7 +361,7 @@ class _Collector:
         began = reported = time.monotonic()
         before = self.table.frame_count - self.table.count_missing()
         for number, message in listen(processes, "Analysis process", (Started, Warned, Frame, BoxEmbedding)):
-            self._take(number, message)
+            self.take(number, message)
             if time.monotonic() - reported >= REPORTING.progress_every_s:
                 reported = time.monotonic()
                 self._send_progress(before, began)
@@ -343,7 +371,8 @@ class _Collector:
             raise FaceBlurError(f"{missing} of {self.table.frame_count} frames were not analysed; nothing was written.")
         return list(self._notes)
 
-    def _take(self, number: int, message: Any) -> None:
+    def take(self, number: int, message: Any) -> None:
+        """Take in a message of the process that analyses the part of that number."""
         match message:
             case Frame():
                 self._take_frame(number, message)
@@ -376,14 +405,18 @@ def _probe(request: ProbeRequest, send: OnProgress) -> None:
     send(Providers(list_available()))
 
 
-_WORK: dict[type, Callable[[Any, OnProgress], None]] = {
+_DETECTING_WORK: dict[type, Callable[[Any, OnProgress, Networks], None]] = {
     AnalysisRequest: _lead,
     SegmentRequest: _detect_segment,
+    VerifyRequest: verify,
+}
+"""The jobs that open networks which the next job can use."""
+
+_WORK: dict[type, Callable[[Any, OnProgress], None]] = {
     ProbeRequest: _probe,
     TrackRequest: track_region,
     EmbedRequest: embed_tracks,
     ReferenceRequest: embed_pictures,
     ThumbnailsRequest: cut_faces,
-    VerifyRequest: verify,
     PaintRequest: paint,
 }

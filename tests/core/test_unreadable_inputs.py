@@ -100,7 +100,7 @@ def test_a_name_that_is_too_long_gives_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_film(tmp_path / "a.mp4", rate=RATE)
-    monkeypatch.setattr("blender_faceblur.batch.run.run_resumable_analysis", lambda *_: pytest.fail("analysed"))
+    monkeypatch.setattr("blender_faceblur.batch.run.run_analysis", lambda *_, **__: pytest.fail("analysed"))
     assert cli.main([*arguments, "--quiet"] if arguments[0] != "verify" else arguments) in (cli.SOME_FAILED, cli.USAGE)
     errors = capsys.readouterr().err
     assert LONG in errors

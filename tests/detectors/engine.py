@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import ExitStack
 from fractions import Fraction
 
 import numpy as np
@@ -17,7 +16,7 @@ from blender_faceblur.core.tracking.analysis import analyse_frames, build_docume
 from blender_faceblur.core.tracking.observations import ObservationTable, Segment
 from blender_faceblur.core.types import FaceBlurError, SourceInfo, TrackDocument
 from blender_faceblur.detectors.passes import combine_passes, make_turned
-from blender_faceblur.worker.ensemble import choose_usable, list_used, open_opinion, open_sessions
+from blender_faceblur.worker.ensemble import Networks, choose_usable, list_used, open_opinion, open_sessions
 
 RATE = 25
 
@@ -34,15 +33,15 @@ def analyse(
     preset = get_preset(preset_name)
     try:
         uses, _ = choose_usable(preset)
-        opinion = open_opinion(preset)
+        opinion = open_opinion(Networks(), preset)
     except FaceBlurError as error:
         pytest.skip(str(error))
     if preset.second_opinion and opinion is None:
         pytest.skip("the weights of the second opinion are missing")
     info = SourceInfo("film.mp4", "movie", *size, frame_count, Fraction(RATE), "0" * 64)
     table = ObservationTable([Segment(0, frame_count)])
-    with ExitStack() as opened:
-        sessions = open_sessions(opened, uses, "cpu")
+    with Networks() as networks:
+        sessions = open_sessions(networks, uses, "cpu")
         for record in analyse_frames(
             enumerate(pictures),
             size,

@@ -260,7 +260,8 @@ def test_a_gpu_failure_during_the_analysis_is_reported(film: Path, monkeypatch: 
 
     reported: list[Any] = []
     request = SegmentRequest(SourceRef.of(film, fingerprint=open_source(film).info.fingerprint), "fast", 0, 60, "cpu")
-    work._detect_segment(request, reported.append)
+    with ensemble.Networks() as networks:
+        work._detect_segment(request, reported.append, networks)
     assert reported[1] == Running("CUDA")
     assert [m for m in reported if isinstance(m, Warned)] == [Warned("CUDA is gone")]
     assert sum(isinstance(m, Frame) for m in reported) == 60
@@ -377,7 +378,7 @@ def test_a_killed_segment_fails_the_job(film: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(work, "WorkerProcess", Dying)
     request = build_request(film, tmp_path / "tracks.json", AnalysisOptions("fast", processes=2))
     with pytest.raises(FaceBlurError, match=r"process 2 crashed|process 2 has stopped"):
-        work._lead(request, lambda message: None)
+        work._lead(request, lambda message: None, ensemble.Networks())
     assert not (tmp_path / "tracks.json").exists()
     assert all(p._process.poll() is not None for p in started)
 

@@ -26,6 +26,7 @@ from blender_faceblur.core.verification.leaks import FilmDetection
 from blender_faceblur.sources import open_source
 from blender_faceblur.worker.client import VerifyOptions, build_verify_request, run_job
 from blender_faceblur.worker.compare import FrameComparison, from_text, to_text
+from blender_faceblur.worker.ensemble import Networks
 from blender_faceblur.worker.protocol import ErrorMessage, Progress, Running, VerificationDone
 from blender_faceblur.worker.verify import verify as verify_film
 from tools.film import FaceTruth, draw_frame, write_film
@@ -232,6 +233,7 @@ def test_the_number_of_processes_makes_no_difference(
                 film, output, tracks, tmp_path / "v.json", VerifyOptions(every=2, processes=processes, **more)
             ),
             reported.append,
+            Networks(),
         )
         found.append(from_json((tmp_path / "v.json").read_text(encoding="utf-8")))
         found[-1].seconds = 0.0
