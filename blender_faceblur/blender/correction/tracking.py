@@ -128,9 +128,11 @@ def run_tracking(place: TrackingStart, wait_s: float | None = None) -> Generator
 
 
 def apply_tracked(place: TrackingStart, samples: list[Sample]) -> str:
-    """Put the new samples into the track and return the message to show. Raises FaceBlurError if the track is gone.
+    """Put the new samples into the track and return the message to show.
 
-    They replace the old samples between and beyond the locked keys, as far as tracking went; the others stay.
+    They replace the old samples between and beyond the locked keys, as far as tracking went; the others stay. Raises
+    FaceBlurError if the track is gone, or if a key from which it was tracked is: the frame of a key that was undone
+    meanwhile would be a hole between the new samples.
     """
     mask = bpy.data.masks.get(place.mask)
     if mask is None or not has_record(mask):
@@ -138,7 +140,16 @@ def apply_tracked(place: TrackingStart, samples: list[Sample]) -> str:
     check_freehand(mask, [place.track])
 
     def change(document: TrackDocument) -> list[str]:
-        editing.replace_samples(editing.get_track(document, place.track), samples)
+        track = editing.get_track(document, place.track)
+        is_same_source = get_fingerprint(mask) == place.fingerprint
+        if not is_same_source or any(editing.get_sample(track, frame) is None for frame in place.keys):
+            raise FaceBlurError(
+                translate(
+                    "'{track}' was changed while it was tracked, so nothing was changed. Track it again.",
+                    track=place.track,
+                )
+            )
+        editing.replace_samples(track, samples)
         return [place.track]
 
     change_tracks(mask, change)
