@@ -10,8 +10,9 @@ from typing import Any
 import bpy
 import pytest
 
+from blender_faceblur.blender.common import speeds
 from blender_faceblur.blender.common.speeds import compute_mask_timing
-from blender_faceblur.blender.cover.strips import get_mask
+from blender_faceblur.blender.cover.strips import get_mask, sync_mask_strips
 from blender_faceblur.blender.guard.checks import check_scene
 from blender_faceblur.blender.rendering.project import build_project
 from blender_faceblur.core.cover.effects import EffectSettings
@@ -191,6 +192,33 @@ def place_disk_at(strip: Any, scene: Any, folder: Path) -> int:
         sight = disks.see(disks.render_frame(scene, strip.frame_final_start, folder / "first.png"))
         strip.modifiers[0].mute = False
     return round((sight.disk_centre[0] - disks.place_disk(0)[0]) / 5)
+
+
+def test_all_strips_are_measured_at_once(
+    film: Path, tmp_path: Path, extension: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For each strip alone, Blender would evaluate a whole project several times."""
+    scene, name = cut(film, 5)
+    _retime(scene, name, 50)
+    names = [name]
+    for frame in (20, 35, 50):
+        names.append(_split(scene, names[-1], frame))
+        _retime(scene, names[-1], 60 + frame)
+        sync_mask_strips(scene)
+    disks.operate(scene, bpy.ops.sequencer.meta_make, *_get_pair(scene, names[1]))
+    measured: list[int] = []
+    measure = speeds._measure_shares
+
+    def count(copy: Any, strips: list[Any]) -> dict[str, tuple[float, ...]]:
+        measured.append(len(strips))
+        return measure(copy, strips)
+
+    monkeypatch.setattr(speeds, "_measure_shares", count)
+    assert sync_mask_strips(scene) == []
+    several = [each for each in names if len(_find(scene, each).retiming_keys) > 2]
+    assert names[1] in several and len(measured) == 2 and sum(measured) == len(several) > 2
+    for each in names:
+        check_frames(scene, each, tmp_path)
 
 
 def test_two_speeds_in_sight_are_covered_completely(film: Path, tmp_path: Path, extension: None) -> None:

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import bpy
 import numpy as np
-from numpy.typing import NDArray
 
 from .context import borrow_sequencer, select_only
 
@@ -170,12 +169,17 @@ def measure_speeds(scene: bpy.types.Scene, strips: Sequence[bpy.types.Strip]) ->
         return
     copy = scene.copy()
     try:
+        together: dict[str, list[bpy.types.Strip]] = {}
+        for strip in copy.sequence_editor.strips_all:
+            if strip.name in found and _has_rate(copy, strip):
+                meta = strip.parent_meta()
+                together.setdefault(meta.name if meta is not None else "", []).append(strip)
+            elif hasattr(strip, "show_retiming_keys"):
+                strip.show_retiming_keys = False
         with borrow_sequencer(copy), _show_keys(bpy.context.space_data):
-            for name, keys in found.items():
-                strip = copy.sequence_editor.strips_all[name]
-                shares = _measure_shares(copy, strip) if _has_rate(copy, strip) else None
-                if shares is not None:
-                    _SHARES[scene.name, name] = keys, shares
+            for group in together.values():
+                for name, shares in _measure_shares(copy, group).items():
+                    _SHARES[scene.name, name] = found[name], shares
     finally:
         bpy.data.scenes.remove(copy)
 
@@ -202,41 +206,43 @@ def forget_speeds() -> None:
     _SHARES.clear()
 
 
-def _measure_shares(copy: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[float, ...] | None:
-    """For each speed key of a strip the share of the source before it; None if that cannot be found out.
-
-    `copy` and `strip` are changed.
+def _measure_shares(copy: bpy.types.Scene, strips: list[bpy.types.Strip]) -> dict[str, tuple[float, ...]]:
+    """By the name of each strip, for each of its speed keys the share of the source before it; without the strips for
+    which that cannot be found out. The strips are all in the same meta strip, or in none, of `copy`, which is changed.
     """
-    count = len(strip.retiming_keys)
-    strip.lock = False
-    strip.frame_offset_start = strip.frame_offset_end = 0
-    strip.show_retiming_keys = True
+    counts = [len(strip.retiming_keys) for strip in strips]
+    for strip in strips:
+        strip.lock = False
+        strip.frame_offset_start = strip.frame_offset_end = 0
+        strip.show_retiming_keys = True
     # First the keys, if some are selected, then the strips.
     for _ in range(2):
         bpy.ops.sequencer.select_all(action="DESELECT")
-    select_only(copy, (strip,))
+    select_only(copy, strips[:1])
     # Scripts cannot select keys. A picture that is held at the start, for one frame, has a key that is selected; and
     # when one is, all can be. An operator that sets the speed then works on the segments between them.
-    copy.frame_current = strip.frame_final_start
+    copy.frame_current = strips[0].frame_final_start
     bpy.ops.sequencer.retiming_freeze_frame_add(duration=1)
     bpy.ops.sequencer.select_all(action="SELECT")
-    slow, slower = (_set_speed(strip, speed) for speed in _SPEEDS)
-    # Smooth transitions between two speeds do not get longer.
-    if len(slow) != count or slow[-1] < 2 or not np.array_equal(2 * slow, slower):
-        return None
-    return tuple((slow / slow[-1]).tolist())
+    slow, slower = (_set_speed(strips, speed) for speed in _SPEEDS)
+    found = {}
+    for strip, count, *lengths in zip(strips, counts, slow, slower, strict=True):
+        # Without the held picture's key. Smooth transitions between two speeds do not get longer.
+        one, two = (np.array(keys[-count:], np.int64) - keys[-count] for keys in lengths if len(keys) >= count)
+        if one[-1] >= 2 and np.array_equal(2 * one, two):
+            found[strip.name] = tuple((one / one[-1]).tolist())
+    return found
 
 
-def _set_speed(strip: bpy.types.Strip, speed: float) -> NDArray[np.int64]:
-    """Give all segments of a strip this speed, in percent; returns the places of its keys, from the source's start.
+def _set_speed(strips: list[bpy.types.Strip], speed: float) -> list[Keys]:
+    """Give all segments of strips this speed, in percent; returns the places of their keys.
 
     A key does not move beyond the next one, so it may take several rounds until all are where they belong.
     """
-    before: Keys = ()
+    keys: list[Keys] = []
     for _ in range(_MOST_ROUNDS):
         bpy.ops.sequencer.retiming_segment_speed_set(speed=speed)
-        keys = read_keys(strip)
+        before, keys = keys, [read_keys(strip) for strip in strips]
         if keys == before:
-            return np.array(keys[1:], np.int64) - keys[1]
-        before = keys
-    return np.zeros(0, np.int64)
+            break
+    return keys

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -47,6 +47,7 @@ class CoverBatch:
         self._mask_strips: Counter[str] = Counter()
         self._unused: dict[int, bpy.types.NodeTree] = {}
         self._sounds: dict[tuple[float, int], list[str]] = {}
+        self._removed: list[str] = []
         for owner in bpy.data.scenes:
             for strip in owner.sequence_editor.strips_all if owner.sequence_editor is not None else ():
                 for modifier in getattr(strip, "modifiers", ()):
@@ -111,8 +112,24 @@ class CoverBatch:
         self.set_group(modifier, None)
         self.set_mask_strip(modifier, None)
 
+    def remove_later(self, strip: bpy.types.Strip) -> None:
+        """Remove a strip at the end."""
+        self._removed.append(strip.name)
+
     def remove_unused(self) -> None:
-        """Remove the groups that no strip uses any more, all at once: each time, Blender searches the whole file."""
+        """Remove strips, and the groups that no strip uses any more, all at once: each time, Blender searches the whole
+        scene or file."""
+        while self._removed:
+            # The operator sees the strips of one meta strip, and removing strips may move others in memory.
+            names, self._removed = set(self._removed), []
+            strips = [strip for strip in self.scene.sequence_editor.strips_all if strip.name in names]
+            meta = strips[0].parent_meta() if strips else None
+            together = [strip for strip in strips if strip.parent_meta() == meta]
+            self._removed = sorted({strip.name for strip in strips} - {strip.name for strip in together})
+            for strip in together:
+                strip.lock = False
+            if together:
+                self.operate(together, bpy.ops.sequencer.delete)
         if self._unused:
             bpy.data.batch_remove(list(self._unused.values()))
             self._unused.clear()
@@ -172,7 +189,7 @@ def cover_strip(
 
 
 def uncover_strip(strip: bpy.types.Strip, batch: CoverBatch) -> None:
-    """Remove our modifier and its Mask strip from a strip, and its node group at the end of the batch."""
+    """Remove our modifier from a strip, and its Mask strip and node group at the end of the batch."""
     modifier = get_modifier(strip)
     if modifier is None:
         return
@@ -181,7 +198,7 @@ def uncover_strip(strip: bpy.types.Strip, batch: CoverBatch) -> None:
     batch.release(modifier)
     strip.modifiers.remove(modifier)
     if mask_strip is not None and not shared:
-        _remove_strip(mask_strip, batch.operate)
+        batch.remove_later(mask_strip)
 
 
 def get_mask(strip: bpy.types.Strip | None) -> Any:
@@ -281,7 +298,7 @@ def sync_mask_strip(
     _reset_trims(mask_strip)
     if with_speed and has_several_speeds(footage):
         measure_speeds(scene, [footage])
-    return _sync(scene, footage, mask_strip, with_speed)
+    return _sync(scene, footage, mask_strip, partial(_operate, scene) if with_speed else None)
 
 
 def forget_mask_timings() -> None:
@@ -296,18 +313,21 @@ def _reset_trims(mask_strip: bpy.types.Strip) -> None:
             setattr(mask_strip, name, 0)
 
 
-def _sync(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip, with_speed: bool) -> bool:
+def _sync(
+    scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip, operate: Operate | None
+) -> bool:
+    """Like `sync_mask_strip`. Without `operate`, the speed is left for later."""
     if mask_strip.name in _RETIMED:
         return True
     is_wrong, channel = is_out_of_speed(scene, footage, mask_strip), mask_strip.channel
-    if is_wrong and not with_speed:
+    if is_wrong and operate is None:
         return True
     # A Mask strip that was retimed together with the footage may have several speeds and the right length.
-    is_changed = with_speed and (is_wrong or has_several_speeds(footage))
-    if is_changed:
+    is_changed = operate is not None and (is_wrong or has_several_speeds(footage))
+    if operate is not None and is_changed:
         if not _can_have_speed(footage, mask_strip):
             return False
-        if not _copy_speed(scene, footage, mask_strip, partial(_operate, scene)):
+        if not _copy_speed(scene, footage, mask_strip, operate):
             return False
     _copy_times(footage, mask_strip)
     if mask_strip.channel != channel:
@@ -326,17 +346,25 @@ def sync_mask_strips(scene: bpy.types.Scene, with_speed: bool = True) -> list[st
     Such a strip is covered completely, because its modifier loses its mask. Its Mask strip is removed.
     """
     problems, lost = [], []
-    if with_speed:
-        measure_speeds(scene, [footage for footage, _, _ in list_pairs(scene) if has_several_speeds(footage)])
-    for footage, modifier, mask_strip in list(list_pairs(scene)):
+    pairs = list(list_pairs(scene))
+    for _, _, mask_strip in pairs:
         _reset_trims(mask_strip)
-        if not _sync(scene, footage, mask_strip, with_speed):
-            modifier.input_mask_strip = None
-            lost.append(mask_strip.name)
-            problems.append(
-                f"The strip '{footage.name}' is covered completely, because its mask cannot have its speed. "
-                "Give all that it shows one constant speed, then use Update."
-            )
+    if with_speed:
+        measure_speeds(scene, [footage for footage, _, _ in pairs if has_several_speeds(footage)])
+        pairs = list(list_pairs(scene))
+        with_speed = any(
+            has_several_speeds(footage) or is_out_of_speed(scene, footage, mask_strip)
+            for footage, _, mask_strip in pairs
+        )
+    with cover_together(scene) if with_speed else nullcontext() as batch:
+        for footage, modifier, mask_strip in pairs:
+            if not _sync(scene, footage, mask_strip, batch.operate if batch is not None else None):
+                modifier.input_mask_strip = None
+                lost.append(mask_strip.name)
+                problems.append(
+                    f"The strip '{footage.name}' is covered completely, because its mask cannot have its speed. "
+                    "Give all that it shows one constant speed, then use Update."
+                )
     # Removing a strip may move others in memory. Two strips may share a Mask strip, if only footage was copied.
     kept = {mask_strip.name for _, _, mask_strip in list_pairs(scene)} if lost else set()
     for name in dict.fromkeys(lost):
