@@ -47,6 +47,20 @@ def test_the_list_has_labels_tooltips_enum_items_reports_and_composed_sentences(
     } <= messages
 
 
+def test_words_that_a_new_editor_did_not_understand_have_not_come_back() -> None:
+    """They stood in the window until a first session of somebody who had not seen it before."""
+    odd = (
+        "nobody known",
+        "Follow It",
+        "Switch Face Off",
+        "kept clear",
+        "analysis was taken",
+        "build.py",
+        "Source frames",
+    )
+    assert [text for text in sorted(list_messages()) if any(word.lower() in text.lower() for word in odd)] == []
+
+
 def test_a_sentence_is_filled_in_after_its_template_is_translated() -> None:
     set_translator({"{strips} baked": "{strips} gebacken", "strips": "Streifen", "it": "er"}.get)  # type: ignore[arg-type]
     try:
