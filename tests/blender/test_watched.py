@@ -14,6 +14,7 @@ import pytest
 
 from blender_faceblur.blender import registration
 from blender_faceblur.blender.common.context import borrow_selection
+from blender_faceblur.blender.common.footage import compute_source_frame
 from blender_faceblur.blender.common.marks import get_modifier
 from blender_faceblur.blender.cover import fast_playback
 from blender_faceblur.blender.cover.covering import cover_footage, uncover
@@ -362,6 +363,23 @@ def test_it_follows_cuts_moves_and_copies(scene: Any) -> None:
             copied.frame_start += 100 + 50
     refresh()
     assert (191, 201) in list_unwatched(scene) and not any(186 <= start < 191 for start, _ in list_unwatched(scene))
+
+
+@pytest.mark.parametrize("change", ["none", "trimmed", "reverse", "slow"])
+def test_the_source_frames_of_a_whole_strip_are_those_of_its_single_frames(scene: Any, change: str) -> None:
+    strip = get(scene)
+    if change == "trimmed":
+        strip.frame_final_start, strip.frame_final_end = 15, 40
+    elif change == "reverse":
+        strip.use_reverse_frames = True
+    elif change == "slow":
+        with borrow_selection(scene, strip):
+            bpy.ops.sequencer.retiming_segment_speed_set(speed=50)
+        assert strip.frame_final_end > 60
+    start, stop = int(strip.frame_final_start), int(strip.frame_final_end)
+    frames = watched.compute_source_frames(strip, start, stop, disks.FRAMES).tolist()
+    assert frames == [compute_source_frame(strip, frame, disks.FRAMES) for frame in range(start, stop)]
+    assert len(set(frames)) == (25 if change == "trimmed" else disks.FRAMES)
 
 
 @pytest.mark.parametrize("stored", ["{", 5, [1, 2], '{"schema": "faceblur-watched"}', {"a": 1}])

@@ -26,6 +26,7 @@ from ...reporting.progress import describe_time
 from ...reporting.report import WatchedSpans
 from ..common.footage import KINDS, compute_source_frame, get_frame_rate
 from ..common.marks import MARK
+from ..common.speeds import get_timing
 from ..cover.hiding import hides, is_animated
 from ..masks.changes import is_held
 from ..masks.faces import is_face
@@ -328,10 +329,11 @@ def describe_watch(scene: bpy.types.Scene) -> str:
 
 def compute_source_frames(strip: bpy.types.Strip, start: int, stop: int, frame_count: int) -> NDArray[np.intp]:
     """Like `compute_source_frame`, for each timeline frame from `start` to `stop` - 1, all of them in the strip."""
-    place = np.arange(start, stop) - strip.frame_start
+    first_frame, duration = get_timing(strip, frame_count)
+    place = np.arange(start, stop) - first_frame
     if strip.use_reverse_frames:
-        place = strip.frame_duration - 1 - place
-    frames: NDArray[np.intp] = (place * frame_count / max(strip.frame_duration, 1)).astype(np.intp)
+        place = duration - 1 - place
+    frames: NDArray[np.intp] = (place * frame_count / max(duration, 1) + 1e-4).astype(np.intp)
     return frames.clip(0, frame_count - 1)
 
 
