@@ -256,7 +256,7 @@ def test_review(desk: Desk, tmp_path: Path) -> None:
 
 
 def test_watch(desk: Desk, tmp_path: Path) -> None:
-    desk.play("watch", film(tmp_path / "astronaut.mp4", "demo"), tmp_path, 400)
+    desk.play("watch", film(tmp_path / "astronaut.mp4", "demo"), tmp_path, 600)
 
 
 def test_people(desk: Desk, tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_tour(desk: Desk, tmp_path: Path) -> None:
 
 def test_bake(desk: Desk, tmp_path: Path) -> None:
     astronaut = film(tmp_path / "astronaut.mp4", "demo")
-    given = desk.play("bake", astronaut, tmp_path, 300)
+    given = desk.play("bake", astronaut, tmp_path, 500)
     uncovered = [share for shares in find_uncovered(astronaut, Path(given["output"])).values() for share in shares]
     assert len(uncovered) > 10 and max(uncovered) < 0.1
     exported = Path(given["output"]).parent / "bake covered" / "astronaut.covered.mp4"
