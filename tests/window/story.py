@@ -329,6 +329,7 @@ class Story:
         first, last = self.given["range"]
         said = f"Rendered: {last - first + 1} frames in"
         self.hand.wait("the window says that the render is done", lambda s: s["addon"]["done"].startswith(said), 10)
+        time.sleep(0.7)
         self.hand.photograph("rendered")
 
     def save_and_open(self, name: str) -> State:
@@ -1259,8 +1260,10 @@ def play_bake(story: Story) -> None:
     story.choose_from_menu("Write Report")
     story.choose_file(story.folder / "report.html")
     hand.wait("the window says that the report is written", lambda s: "report.html" in s["addon"]["done"], 20)
+    time.sleep(0.7)
     hand.photograph("report-written")
-    hand.check((story.folder / "report.html").stat().st_size > 1000, "the report was written")
+    written = [path for path in story.folder.glob("*report.html") if path.stat().st_size > 1000]
+    hand.check(len(written) == 1, f"the report was written: {written}")
 
     story.choose_from_menu("Export Covered Footage")
     hand.wait("the export begins", lambda s: s["addon"]["active"], 20)
