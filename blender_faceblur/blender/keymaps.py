@@ -13,6 +13,7 @@ KEYS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("faceblur.face_menu", "F", {"menu": "PIE"}),
     ("faceblur.follow", "T", {"direction": "BOTH"}),
     ("faceblur.add", "B", {"kind": "FACE"}),
+    ("faceblur.decide_on_faces", "E", {}),
     ("faceblur.review", "R", {}),
     ("faceblur.review_next", "N", {}),
     ("faceblur.review_previous", "P", {}),

@@ -248,7 +248,7 @@ def test_effort(desk: Desk, tmp_path: Path) -> None:
     astronaut = film(tmp_path / "astronaut.mp4", "demo", 10)
     given = desk.play("effort", astronaut, tmp_path, 600)
     uncovered = [share for shares in find_uncovered(astronaut, Path(given["output"])).values() for share in shares]
-    assert len(uncovered) > 10 and max(uncovered) < 0.1
+    assert len(uncovered) >= 10 and max(uncovered) < 0.1
 
 
 def test_review(desk: Desk, tmp_path: Path) -> None:
