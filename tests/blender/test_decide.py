@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import bpy
@@ -15,10 +16,11 @@ from blender_faceblur.blender.cover.covering import cover_footage
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.masks.changes import change_tracks
 from blender_faceblur.blender.masks.document import load_document
+from blender_faceblur.blender.people.operators.decide import FACEBLUR_OT_decide_on_faces
 from blender_faceblur.blender.people.person_list import add_person, assign_track
 from blender_faceblur.blender.people.sheet import SHEET, SheetState
 from blender_faceblur.core.cover.effects import EffectSettings
-from blender_faceblur.core.review.face_sheet import SheetPile
+from blender_faceblur.core.review.face_sheet import FaceDecision, SheetPile
 from blender_faceblur.core.tracking.review_items import make_review_item
 from blender_faceblur.core.types import Ellipse, Evidence, ReviewReason, Sample, Track, TrackDocument
 
@@ -133,6 +135,18 @@ def test_what_is_to_be_kept_visible_is_shown_alone_before(mask: Any, sheet: Shee
     sheet.selection.select("gone")
     sheet.build(get_scene())
     assert not sheet.confirming and len(sheet.list_shown()) == 2
+
+
+def test_a_face_without_a_picture_is_not_kept_visible(mask: Any, sheet: SheetState) -> None:
+    sheet.selection.select(sheet.cells[0].key)
+    assert sheet.list_unseen() == list(sheet.cells[0].members)
+    with_window = SimpleNamespace(report=lambda kinds, text: reports.append((kinds, text)))
+    reports: list[tuple[set[str], str]] = []
+    FACEBLUR_OT_decide_on_faces._apply(with_window, FaceDecision.KEEP_VISIBLE)  # type: ignore[arg-type]
+    assert reports == [({"WARNING"}, "1 face without a picture: nothing changed")]
+    assert list_covered(mask) == ["Face 01", "Face 02"] and sheet.selection.keys
+    FACEBLUR_OT_decide_on_faces._apply(with_window, FaceDecision.NOT_A_FACE)  # type: ignore[arg-type]
+    assert len(list_covered(mask)) == 1
 
 
 def test_all_faces_of_a_person_are_selected_together(mask: Any, sheet: SheetState) -> None:

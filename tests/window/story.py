@@ -756,8 +756,8 @@ def play_decide(story: Story) -> None:
     story.detect()
     hand.wait("the strip is covered", lambda s: not s["addon"]["active"] and _is_covered(s), 120)
     story.choose_from_menu("Decide on Faces")
-    # The thumbnails are being made.
-    time.sleep(5)
+    # A face is kept visible only when its picture is there.
+    time.sleep(9)
     hand.photograph("decide")
     first, second, third = (story.compute_cell(number, 3) for number in range(3))
     hand.click(*third)

@@ -168,6 +168,15 @@ class SheetState:
     def list_selected(self) -> list[SheetMember]:
         return [member for cell in self.cells if cell.key in self.selection.keys for member in cell.members]
 
+    def list_unseen(self) -> list[SheetMember]:
+        """What is selected and has no picture yet, so that nobody has seen whose face it is."""
+        return [
+            member
+            for member in self.list_selected()
+            for mask in (bpy.data.masks.get(member.mask),)
+            if mask is None or get_pixels(mask, member.face.track) is None
+        ]
+
     def refresh(self, scene: bpy.types.Scene) -> None:
         """Build the cells again if the project has changed."""
         # What is being picked stays where it is.

@@ -259,6 +259,12 @@ class FACEBLUR_OT_decide_on_faces(bpy.types.Operator):
         self._apply(decision)
 
     def _apply(self, decision: FaceDecision) -> None:
+        unseen = SHEET.list_unseen() if decision is FaceDecision.KEEP_VISIBLE else []
+        if unseen:
+            self.report(
+                {"WARNING"}, translate("{faces} without a picture: nothing changed", faces=count(len(unseen), "face"))
+            )
+            return
         faces = [{"name": "", "mask": member.mask, "track": member.face.track} for member in SHEET.list_selected()]
         SHEET.confirming = False
         try:
