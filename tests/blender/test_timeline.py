@@ -101,16 +101,16 @@ def _export(scene: Any, folder: Path) -> tuple[Any, ExportedTimeline]:
     return otio.adapters.read_from_file(str(result.path)), result
 
 
-def _find_picture(timeline: Any, frame: int) -> int | None:
+def _find_picture(timeline: Any, frame: int, rate: float) -> int | None:
     """The number of the picture that the topmost video track shows at a frame of the timeline."""
     for track in reversed(timeline.video_tracks()):
-        clip = track.child_at_time(otio.opentime.RationalTime(frame, RATE))
+        clip = track.child_at_time(otio.opentime.RationalTime(frame, rate))
         if isinstance(clip, otio.schema.Clip) and clip.enabled and track.enabled:
-            inside = frame - clip.range_in_parent().start_time.rescaled_to(RATE).value
+            inside = frame - clip.range_in_parent().start_time.rescaled_to(rate).value
             speed = math.prod(effect.time_scalar for effect in clip.effects)
             start = clip.source_range.start_time
             first = clip.available_range().start_time.value
-            place: float = start.value + inside * speed * start.rate / RATE - first
+            place: float = start.value + inside * speed * start.rate / rate - first
             return math.floor(place + 1e-6)
     return None
 
@@ -144,6 +144,11 @@ def _speed_up(scene: Any) -> None:
     disks.operate(scene, bpy.ops.sequencer.retiming_segment_speed_set, _get_strip(scene), speed=200)
 
 
+def _play_at_another_rate(scene: Any) -> None:
+    """Blender then plays one picture of the film in each frame of the scene."""
+    scene.render.fps = 30
+
+
 def _begin_later(scene: Any) -> None:
     scene.frame_start, scene.frame_end = 6, 30
 
@@ -155,7 +160,9 @@ def _put_in_meta(scene: Any) -> None:
     meta.frame_offset_start = 3
 
 
-@pytest.mark.parametrize("edit", [_cut, _move, _trim, _reverse, _slow_down, _speed_up, _begin_later])
+@pytest.mark.parametrize(
+    "edit", [_cut, _move, _trim, _reverse, _slow_down, _speed_up, _play_at_another_rate, _begin_later]
+)
 def test_the_file_shows_the_pictures_that_a_render_shows(
     edit: Callable[[Any], None], scene: Any, tmp_path: Path
 ) -> None:
@@ -165,7 +172,7 @@ def test_the_file_shows_the_pictures_that_a_render_shows(
     shown = 0
     for frame in range(scene.frame_start, min(scene.frame_end, 60) + 1, 4):
         seen = disks.see(disks.render_frame(scene, frame, tmp_path / "x.png"))
-        picture = _find_picture(timeline, frame - scene.frame_start)
+        picture = _find_picture(timeline, frame - scene.frame_start, scene.render.fps)
         assert (picture is not None) == (seen.cover > 800), frame
         if picture is not None:
             # The disk moves by 5 pixels from one picture to the next.
