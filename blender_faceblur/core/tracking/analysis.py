@@ -183,7 +183,7 @@ class _FrameAnalyser:
         if self._turned is not None and fused is not None and is_look:
             fused = self._look_turned(frame, source_frame, self._turned)
         if self._enlarged is not None and fused is not None:
-            fused = self._search_enlarged(frame, source_frame, self._enlarged, is_first or is_cut)
+            fused = self._search_enlarged(frame, source_frame, self._enlarged, fused, is_new_shot=is_first or is_cut)
         if fused and source_frame % self._describe_every == 0:
             for detection in fused:
                 detection.appearance = describe_appearance(frame.small, detection.box * self._to_flow)
@@ -257,18 +257,27 @@ class _FrameAnalyser:
         return frame.fuse()
 
     def _search_enlarged(
-        self, frame: _PreparedFrame, source_frame: int, enlarged: EnlargedSearch, is_new_shot: bool
+        self,
+        frame: _PreparedFrame,
+        source_frame: int,
+        enlarged: EnlargedSearch,
+        fused: list[FusedDetection],
+        *,
+        is_new_shot: bool,
     ) -> list[FusedDetection]:
-        """Search an enlarged frame that the detectors have seen as it is, if that is due. Returns all detections."""
+        """Search an enlarged frame that the detectors have seen as it is, if that is due. `fused` is what they found;
+        returns all detections."""
         if is_new_shot:
             enlarged.forget()
         is_look = is_new_shot or enlarged.is_due(source_frame, self._stride)
-        if is_look or enlarged.is_following(source_frame):
-            seen = frame.get_largest()
-            scale = np.array(seen.shape[1::-1]) / np.array(self._upright_size)
-            known = [one.box * np.tile(scale, 2) for one in frame.fuse()]
-            found = enlarged.search(source_frame, seen, known, is_look=is_look)
-            frame.enlarged = _scale_detections(found, *(1 / scale).tolist())
+        if not is_look and not enlarged.is_following(source_frame):
+            return fused
+        seen = frame.get_largest()
+        scale = np.array(seen.shape[1::-1]) / np.array(self._upright_size)
+        found = enlarged.search(source_frame, seen, [one.box * np.tile(scale, 2) for one in fused], is_look=is_look)
+        if not found:
+            return fused
+        frame.enlarged = _scale_detections(found, *(1 / scale).tolist())
         return frame.fuse()
 
     def _detect_turned(self, frame: _PreparedFrame, number: int, turns: Sequence[int]) -> None:
