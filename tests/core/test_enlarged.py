@@ -87,9 +87,9 @@ def test_it_is_followed_until_looks_have_not_confirmed_it_for_a_while_and_not_be
     assert len(search.search(last, draw(200), [], is_look=False)) == 1
     assert search.is_following(last) and not search.is_following(last + 1)
     scores[0] = 1.0
-    search.search(60, draw(200), [], is_look=True)
+    search.search(last + 50, draw(200), [], is_look=True)
     search.forget()
-    assert not search.is_following(61)
+    assert not search.is_following(last + 51)
 
 
 def test_large_faces_are_left_to_the_picture_as_it_is() -> None:
@@ -100,8 +100,8 @@ def test_large_faces_are_left_to_the_picture_as_it_is() -> None:
 
 def test_looks_are_due_on_frames_on_which_detectors_run() -> None:
     search = make_search(Finder())
-    due = [frame for frame in range(76) if search.is_due(frame, 3)]
-    assert due == [0, 24, 48, 72]
+    due = [frame for frame in range(154) if search.is_due(frame, 3)]
+    assert due == [0, 51, 102, 153]
 
 
 def test_presets_seek_enlarged_faces_only_with_a_second_opinion() -> None:

@@ -24,9 +24,10 @@ Detect = Callable[[NDArray[np.uint8]], list[Detection]]
 class EnlargedSettings:
     """How often the enlarged picture is searched, and what counts as a face there."""
 
-    look_every_s: float = 1.0
-    """Seconds between two looks at the whole picture. Raising it saves time; optical flow carries a face back for no
-    longer than `TrackingSettings.carry_back_s`. Origin: that number."""
+    look_every_s: float = 2.0
+    """Seconds between two looks at the whole picture; new shots get one too. Raising it saves time, and lets a face
+    that comes in just after a look be covered later: optical flow carries it back for no longer than
+    `TrackingSettings.carry_back_s`. Origin: with 1, looks took a quarter of the time of the analysis of 1080p."""
     enlargement: int = 2
     """How many times larger the picture is. Raising it finds smaller faces and takes time with its square. Origin: of
     20 faces of which only forehead and half of the eyes are visible YuNet finds 0 in the picture as it is, 5 in one 1.5
@@ -44,9 +45,9 @@ class EnlargedSettings:
     keep_confidence: float = 0.25
     """Confidence (0..1) from which a face that a look found is found again. Raising it loses half-hidden faces sooner.
     Origin: the threshold of the detectors of the preset balanced."""
-    keep_s: float = 2.0
+    keep_s: float = 4.0
     """Seconds for which a face is followed in the enlarged picture after a look last confirmed it. Raising it takes
-    time, and bridges looks that do not confirm it. Origin: that of `TurnedSettings.keep_s`."""
+    time, and bridges looks that do not confirm it. Origin: two looks."""
     same_place_share: float = 0.3
     """Share (0..1) of the smaller of two boxes within the other, from which both show one face. Raising it follows
     faces that are found in the picture as it is. Origin: that of `TurnedSettings.same_place_share`."""

@@ -29,9 +29,9 @@ class ReviewGroupSettings:
     items_per_minute: float = 12.0
     """Most items per minute of film; what could show least is one pile per minute. Raising it makes piles smaller and
     reviews longer. Origin: a minute of film must not take longer to review than to watch, at 4 seconds an item."""
-    least_items: int = 4
-    """Items that a film may have however short it is, so that its largest faces are not in a pile. Raising it makes the
-    review of short clips longer. Origin: a clip of 9 seconds would have one item for all of its 34 places."""
+    least_items: int = 2
+    """Items that a film may have however short it is, so that what shows most is not in its pile. Raising it makes the
+    review of short clips longer. Origin: with 4, films of less than 20 seconds had up to 26 items a minute."""
     pile_s: float = 60.0
     """Seconds of film that have a pile of their own. Raising it makes fewer and larger piles. Origin: the minute of
     `items_per_minute`."""
