@@ -109,6 +109,16 @@ class Hand:
                 raise Missed(f"Blender has not shown a window within {seconds:.0f} s")
             time.sleep(0.1)
 
+    def wait_for_end(self, seconds: float = 30.0) -> None:
+        """Wait until Blender has ended: it writes no state any more."""
+        until, before = time.monotonic() + seconds, -1
+        while (told := self._read().get("told", 0)) != before:
+            if time.monotonic() > until:
+                self.photograph("missed")
+                raise Missed(f"Blender has not ended within {seconds:.0f} s; see missed.png")
+            before = told
+            time.sleep(3)
+
     def check(self, holds: object, what: str) -> None:
         if not holds:
             self.photograph("missed")

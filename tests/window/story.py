@@ -382,6 +382,16 @@ class Story:
             self.hand.check(time.monotonic() < until, f"worker processes are still running: {_list_workers()}")
             time.sleep(0.2)
 
+    def begin_slow_detection(self) -> None:
+        """Begin a detection that takes long enough to act meanwhile."""
+        if self.hand.look()["addon"]["preset"] != "thorough":
+            self.choose_thorough()
+        self.point_at_timeline()
+        time.sleep(0.6)
+        self.hand.press("ctrl+alt+shift+d")
+        self.hand.wait("progress", lambda s: s["addon"]["active"] and (s["addon"]["share"] or 0) > 0.02, 180)
+        self.hand.check(_list_workers(), "the detection runs in separate processes")
+
     def detect(self) -> None:
         """Detect faces by the shortcut."""
         self.point_at_timeline()
@@ -546,6 +556,59 @@ def play_what_goes_wrong(story: Story) -> None:
     hand.move(*story.compute_place("detect"))
     time.sleep(1.5)
     hand.photograph("tooltip-nothing-selected")
+
+
+def play_interruptions(story: Story) -> None:
+    """While a detection runs: play, scrub, undo and save. It goes on and covers the faces."""
+    hand = story.hand
+    story.begin()
+    story.go_to_frame(15)
+    bare = story.see_preview()
+    places = story.find_faces(15, bare)
+    hand.check(places, "the film shows a face at frame 15")
+    story.begin_slow_detection()
+    story.point_at_timeline()
+    frame = hand.look()["frame"]
+    hand.press("space")
+    hand.wait("the film plays", lambda s: s["frame"] != frame, 10)
+    hand.photograph("playing")
+    hand.press("space")
+    story.go_to_frame(20)
+    story.go_to_frame(15)
+    hand.check(hand.look()["addon"]["active"], "the detection still runs after playing and scrubbing")
+    story.point_at_timeline()
+    for _ in range(4):
+        # First come the frames, which count as one step, then the choice of the preset.
+        hand.press("ctrl+z")
+        time.sleep(1.0)
+        if hand.look()["addon"]["preset"] != "thorough":
+            break
+    hand.check(hand.look()["addon"]["preset"] != "thorough", "the choice of the preset is undone")
+    hand.check(hand.look()["addon"]["active"], "the detection still runs after an undo")
+    hand.press("ctrl+s")
+    project = story.folder / "interrupted.blend"
+    story.choose_file(project)
+    hand.wait("the project is saved", lambda s: s["file"] == str(project))
+    hand.photograph("saved")
+    state = hand.wait("the detection ends", lambda s: not s["addon"]["active"], 600)
+    hand.check(_is_covered(state) and not state["addon"]["problems"], f"problems: {state['addon']['problems']}")
+    covered = story.see_preview()
+    for place in places:
+        hand.check(compute_difference(bare, covered, place) > OTHER, f"the face at {place} is covered in the preview")
+    hand.photograph("covered")
+    story.wait_for_no_workers()
+
+
+def play_quit(story: Story) -> None:
+    """Blender is quit while a detection runs: it ends at once, and so do the processes of the detection."""
+    hand = story.hand
+    story.begin()
+    story.begin_slow_detection()
+    hand.photograph("quitting")
+    story.point_at_timeline()
+    hand.press("ctrl+q")
+    hand.wait_for_end()
+    story.wait_for_no_workers()
 
 
 def play_corrections(story: Story) -> None:
@@ -1281,6 +1344,8 @@ def play_bake(story: Story) -> None:
 STORIES: dict[str, Callable[[Story], None]] = {
     "first film": play_first_film,
     "what goes wrong": play_what_goes_wrong,
+    "interruptions": play_interruptions,
+    "quit": play_quit,
     "corrections": play_corrections,
     "decide": play_decide,
     "effort": play_effort,

@@ -44,7 +44,7 @@ class StoryFilm:
     truth: list[list[FaceTruth]]
 
 
-def film(path: Path, scene: str, seconds: int = 4) -> StoryFilm:
+def film(path: Path, scene: str, seconds: float = 4) -> StoryFilm:
     """Write a film at the rate of a new project: for another rate Blender opens a popup under the mouse."""
     truth = make_film(path, width=WIDTH, height=HEIGHT, frame_rate=Fraction(24), seconds=seconds, scene=scene)
     return StoryFilm(path, truth)
@@ -212,6 +212,18 @@ def test_first_film(desk: Desk, tmp_path: Path) -> None:
 
 def test_what_goes_wrong(desk: Desk, tmp_path: Path) -> None:
     desk.play("what goes wrong", film(tmp_path / "turning.mp4", "turning"), tmp_path, 300)
+
+
+def test_interruptions(desk: Desk, tmp_path: Path) -> None:
+    desk.play("interruptions", film(tmp_path / "astronaut.mp4", "demo", 2.5), tmp_path, 900)
+    assert (tmp_path / "interrupted.blend").is_file()
+
+
+def test_quit(desk: Desk, tmp_path: Path) -> None:
+    desk.play("quit", film(tmp_path / "astronaut.mp4", "demo"), tmp_path, 300)
+    processes = (entry / "cmdline" for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    left = [path for path in processes if path.exists() and str(desk.resources).encode() in path.read_bytes()]
+    assert not left, "no process of the extension outlives Blender"
 
 
 def test_corrections(desk: Desk, tmp_path: Path) -> None:
