@@ -201,9 +201,9 @@ def test_all_strips_are_measured_at_once(
     scene, name = cut(film, 5)
     _retime(scene, name, 50)
     names = [name]
-    for frame in (20, 35, 50):
-        names.append(_split(scene, names[-1], frame))
-        _retime(scene, names[-1], 60 + frame)
+    for speed in (60, 80, 70):
+        names.append(_split(scene, names[-1], _find(scene, names[-1]).frame_final_start + 8))
+        _retime(scene, names[-1], speed)
         sync_mask_strips(scene)
     disks.operate(scene, bpy.ops.sequencer.meta_make, *_get_pair(scene, names[1]))
     measured: list[int] = []
