@@ -158,7 +158,11 @@ def test_tracks_that_the_editor_shows_are_not_leaks(document: TrackDocument) -> 
 
 def test_the_report_lists_the_same_corrections(document: TrackDocument, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "describe_status", describe_status)
-    assert as_json(report._list_corrections(document)) == EXPECTED["corrections"]
+    found = as_json(report._list_corrections(document))
+    for track in (track for kind in ("regions", "deleted", "never", "aside") for track in found[kind]):
+        # The report of 0.1.0 had no such entry.
+        track.pop("status")
+    assert found == EXPECTED["corrections"]
     assert document.all_notes == EXPECTED["notes"]
 
 
