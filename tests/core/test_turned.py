@@ -93,11 +93,13 @@ def test_looks_fall_on_frames_that_detectors_see_about_once_a_second() -> None:
 
 
 def test_every_second_look_is_at_a_larger_picture_and_bridges_the_other_one() -> None:
-    search = TurnedSearch(Finder(), 25.0, "finder")
+    search = TurnedSearch(Finder(), 25.0, "finder", lambda picture, boxes: [0.0] * len(boxes))
     sides = [search.choose_long_side(frame, 3) for frame in range(200) if search.is_due(frame, 3)]
     assert sides[::2] == [TURNED.fine_probe_long_side_px] * len(sides[::2])
     assert sides[1::2] == [TURNED.probe_long_side_px] * len(sides[1::2])
     assert TURNED.fine_probe_each * TURNED.probe_every_s <= TURNED.keep_s
+    alone = TurnedSearch(Finder(), 25.0, "finder")
+    assert {alone.choose_long_side(frame, 3) for frame in range(200)} == {TURNED.probe_long_side_px}
 
 
 def test_presets_for_faces_look_for_turned_ones() -> None:

@@ -92,9 +92,13 @@ class TurnedSearch:
 
     def choose_long_side(self, source_frame: int, stride: int) -> int:
         """The long side of the picture for a look at that frame, in pixels. The first frame of a film gets a fine
-        look, and that of another shot only if it is due anyway."""
+        look, and that of another shot only if it is due anyway.
+
+        Without another network that confirms what it finds there is none: of the shared clips, which are upright, they
+        let fast cover 1.17 instead of 0.50 % of the picture needlessly.
+        """
         every = self._compute_interval(stride)
-        is_fine = source_frame % (every * TURNED.fine_probe_each) == 0
+        is_fine = self.score_faces is not None and source_frame % (every * TURNED.fine_probe_each) == 0
         return TURNED.fine_probe_long_side_px if is_fine else TURNED.probe_long_side_px
 
     def list_turns(self, source_frame: int) -> list[int]:
