@@ -122,21 +122,3 @@ def test_fast_motion_is_matched_with_optical_flow() -> None:
 
     observations = track_faces(dict.fromkeys(range(12), 0.9), 12, flow=flow, box=fast)
     assert {r.tracklet for f in range(12) for r in observations[f]} == {0}
-
-
-def test_a_face_that_was_sought_in_vain_is_sought_again_when_it_has_moved_as_far_again() -> None:
-    tracker, sought = Tracker(RATE, 0.5, move_along, stride=20), []
-
-    def search(frame: int) -> Callable[[list[NDArray[np.float64]]], list[list[FusedDetection]]]:
-        def find_nothing(places: list[NDArray[np.float64]]) -> list[list[FusedDetection]]:
-            np.testing.assert_allclose(places, [box_at(frame)])
-            sought.append(frame)
-            return [[], []]
-
-        return find_nothing
-
-    for frame in range(20):
-        found = [FusedDetection(box_at(0), 0.9, None, 2)] if frame == 0 else None
-        tracker.step(frame, found, np.full((1, 1), frame, np.uint8), False, False, search(frame))
-    # A quarter of its size, 57 pixels, is the way of five frames.
-    assert sought == [5, 10, 15]

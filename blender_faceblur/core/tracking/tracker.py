@@ -51,7 +51,7 @@ class TrackingSettings:
     """Share of a low-confidence detection inside a larger face of the same frame, above which it starts no tracklet
     because it is part of that face. Raising it starts more tracklets on noses and ears. Origin not recorded."""
     drifted_sizes: float = 0.25
-    """Greatest distance, in sizes of the face, that optical flow may carry a face between two searches for it before
+    """Greatest distance, in sizes of the face, that optical flow may carry a face between two detection passes before
     the detectors run again. Raising it saves detection passes and lets covers drift. Origin: introduced with detection
     in every third frame, which lost no annotated face, clear or hard; how it was chosen is not recorded."""
     drift_memory_share: float = 0.5
@@ -128,8 +128,7 @@ class _Tracklet:
     first_frame: int
     last_found: int
     confidence: float
-    sought_at: tuple[float, float]
-    """Its middle when it was last found, or sought in vain between two regular detection passes."""
+    found_at: tuple[float, float]
     drift: Array = field(default_factory=lambda: np.zeros(2))
     detection_count: int = 1
     strong_count: int = 0
@@ -234,10 +233,9 @@ class Tracker:
         record = FrameRecord(source_frame, cut, mixed)
         self._ring.append((picture, record))
         flowed: dict[int, Array | None] | None = None
-        searched: list[_Tracklet] = []
         if detections is None:
             flowed = self._apply_flow(self._tracklets)
-            searched = [
+            sought = [
                 c
                 for c in self._tracklets
                 if c.carried
@@ -246,8 +244,8 @@ class Tracker:
                     or self._may_come_in(c, source_frame)
                 )
             ]
-            places = [c.predict() if (box := flowed[c.number]) is None else box for c in searched]
-            for seen in more_passes(places) if more_passes is not None and searched else ():
+            places = [c.predict() if (box := flowed[c.number]) is None else box for c in sought]
+            for seen in more_passes(places) if more_passes is not None and sought else ():
                 detections = seen
                 if self._are_among(detections, places):
                     break
@@ -265,10 +263,6 @@ class Tracker:
             still_lost = [c for c in lost if c.last_found != source_frame]
             for tracklet, is_covered in zip(still_lost, _are_covered(still_lost, record), strict=True):
                 self._carry_on(tracklet, carried[tracklet.number], record, is_covered)
-            for tracklet in searched:
-                # To search for it again in each frame finds hardly more than the next regular pass, and takes as long
-                # as all other detection.
-                tracklet.sought_at = compute_centre(tracklet.box)
         for i in free:
             self._begin_tracklet(record, detections[i])
         self._tracklets = [c for c in self._tracklets if self._lives(c, source_frame)]
@@ -300,7 +294,7 @@ class Tracker:
         """Whether flow lost a face, or carried it so far that it must be detected again."""
         if flowed is None:
             return True
-        way = np.subtract(compute_centre(flowed), tracklet.sought_at)
+        way = np.subtract(compute_centre(flowed), tracklet.found_at)
         return bool(np.hypot(*way) > TRACKING.drifted_sizes * compute_size(flowed))
 
     def _may_come_in(self, tracklet: _Tracklet, source_frame: int) -> bool:
@@ -370,7 +364,7 @@ class Tracker:
         else:
             tracklet.drift = np.zeros(2)
         tracklet.box = detection.box
-        tracklet.sought_at = compute_centre(detection.box)
+        tracklet.found_at = compute_centre(detection.box)
         tracklet.last_found = record.source_frame
         tracklet.detection_count += 1
         tracklet.strong_count += self._is_strong(detection)
