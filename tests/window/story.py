@@ -562,10 +562,11 @@ def play_interruptions(story: Story) -> None:
     """While a detection runs: play, scrub, undo and save. It goes on and covers the faces."""
     hand = story.hand
     story.begin()
-    story.go_to_frame(15)
+    shown = len(story.faces) // 4
+    story.go_to_frame(shown)
     bare = story.see_preview()
-    places = story.find_faces(15, bare)
-    hand.check(places, "the film shows a face at frame 15")
+    places = story.find_faces(shown, bare)
+    hand.check(places, f"the film shows a face at frame {shown}")
     story.begin_slow_detection()
     story.point_at_timeline()
     frame = hand.look()["frame"]
@@ -573,8 +574,8 @@ def play_interruptions(story: Story) -> None:
     hand.wait("the film plays", lambda s: s["frame"] != frame, 10)
     hand.photograph("playing")
     hand.press("space")
-    story.go_to_frame(20)
-    story.go_to_frame(15)
+    story.go_to_frame(shown + 5)
+    story.go_to_frame(shown)
     hand.check(hand.look()["addon"]["active"], "the detection still runs after playing and scrubbing")
     story.point_at_timeline()
     for _ in range(4):
