@@ -301,8 +301,7 @@ def watch_job(
     processes.
     """
     last: Message | None = None
-    messages = run_job(request, wait_s) if worker is None else run_job(request, wait_s, worker=worker)
-    with closing(messages):
+    with closing(run_job(request, wait_s, worker=worker)) as messages:
         for last in messages:
             match last:
                 case Waiting():

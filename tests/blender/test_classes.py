@@ -30,7 +30,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Replaces the worker: a disk is a face, and beside it is a plate. Gives the requested presets."""
     presets: list[str] = []
 
-    def answer(request: AnalysisRequest, wait_s: float | None = None) -> Iterator[Message]:
+    def answer(request: AnalysisRequest, wait_s: float | None = None, worker: object = None) -> Iterator[Message]:
         presets.append(request.preset)
         yield Progress(Stage.DETECT, 1, 2, 1.0)
         document = disks.build_document(Path(request.source.path))

@@ -65,7 +65,7 @@ def analyses(monkeypatch: pytest.MonkeyPatch) -> list[AnalysisRequest]:
     """Replaces the worker by one that finds the disk at once. Gives the requests."""
     requests: list[AnalysisRequest] = []
 
-    def answer(request: AnalysisRequest, wait_s: float | None = None) -> Iterator[Message]:
+    def answer(request: AnalysisRequest, wait_s: float | None = None, worker: object = None) -> Iterator[Message]:
         requests.append(request)
         yield Waiting() if wait_s is not None else Progress(Stage.DETECT, 0, disks.FRAMES, 0.0)
         yield Running("CPU")

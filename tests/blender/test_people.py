@@ -107,7 +107,7 @@ class FakeWorker:
         self.who: Who = lambda place, frame: place
         self.quality: dict[int, float] = {}
 
-    def answer(self, request: Any, wait_s: float | None = None) -> Iterator[Message]:
+    def answer(self, request: Any, wait_s: float | None = None, worker: object = None) -> Iterator[Message]:
         self.requests.append(request)
         yield Waiting() if wait_s is not None else Progress(Stage.RECOGNISE, 0, 1, 0.0)
         yield Started(1)
@@ -627,7 +627,7 @@ def test_a_cancelled_or_failed_recognition_changes_nothing(
     next(job)
     job.close()
     broken = ErrorMessage("three.mp4 is broken")
-    monkeypatch.setattr(client, "run_job", lambda request, wait_s: (message for message in [broken]))
+    monkeypatch.setattr(client, "run_job", lambda request, wait_s, worker: (message for message in [broken]))
     with pytest.raises(RuntimeError, match=r"three\.mp4 is broken"):
         bpy.ops.faceblur.recognise_faces()
     assert not memory.MEMORY.crops and not scene.faceblur.people.persons

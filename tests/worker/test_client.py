@@ -132,7 +132,7 @@ def test_one_loop_reads_the_messages_of_a_job(monkeypatch: pytest.MonkeyPatch) -
     messages: list[Message] = []
     closed: list[bool] = []
 
-    def answer(request: AnalysisRequest, wait_s: float | None = None) -> Iterator[Message]:
+    def answer(request: AnalysisRequest, wait_s: float | None = None, worker: object = None) -> Iterator[Message]:
         try:
             yield from messages
         finally:
