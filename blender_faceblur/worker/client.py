@@ -224,27 +224,31 @@ class LastingWorker:
     """
 
     def __init__(self) -> None:
-        self._kept: WorkerProcess | None = None
+        self._process: WorkerProcess | None = None
+        self._is_ready = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._kept is not None:
-            self._kept.kill()
+        # Also one that is not ready: an interruption can come before or after its job's own end of the process.
+        if self._process is not None:
+            self._process.kill()
 
     def start(self, request_line: str, python: str | None = None, *script: Path) -> WorkerProcess:
-        """A process that has got the request. It belongs to the caller, who kills it or gives it back to be kept."""
-        process, self._kept = self._kept, None
-        if process is not None:
-            if process.ask(request_line):
-                return process
-            process.kill()
-        return WorkerProcess(request_line, python, *script, lasting=True)
+        """A process that has got the request. The caller kills it, or gives it back to be kept."""
+        was_ready, self._is_ready = self._is_ready, False
+        if self._process is not None:
+            if was_ready and self._process.ask(request_line):
+                return self._process
+            self._process.kill()
+        self._process = WorkerProcess(request_line, python, *script, lasting=True)
+        return self._process
 
     def keep(self, process: WorkerProcess) -> None:
         """Keep a process that is ready for another request."""
-        self._kept = process
+        assert process is self._process
+        self._is_ready = True
 
 
 def run_job(

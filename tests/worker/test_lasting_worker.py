@@ -246,6 +246,21 @@ def test_a_job_that_fails_or_is_stopped_ends_its_process(
     assert started[2].process.poll() is not None
 
 
+def test_an_interruption_while_the_next_job_starts_ends_the_process(
+    pictures: list[Path], tmp_path: Path, started: list[Recorded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    with LastingWorker() as worker:
+        analyse(pictures[0], tmp_path / "0.json", worker)
+        assert started[0].process.poll() is None
+        monkeypatch.setattr(Recorded, "ask", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            analyse(pictures[0], tmp_path / "1.json", worker)
+    assert started[0].process.poll() is not None
+
+
 def test_a_film_ends_the_process(pictures: list[Path], tmp_path: Path, started: list[Recorded]) -> None:
     """A process that works for hours need not stay."""
     film = tmp_path / "film.mp4"
