@@ -129,7 +129,7 @@ def test_one_line_says_where_a_strip_stands(project: tuple[Any, Any, Any], film:
         return state.words, state.operator
 
     scene.faceblur.effect, scene.faceblur.color = "solid", (0.0, 0.0, 1.0)
-    assert read() == ("1 item to review", "faceblur.review")
+    assert read() == ("1 to review, 1 large", "faceblur.review")
     bpy.ops.faceblur.review_next()
     bpy.ops.faceblur.review_fine()
     assert read() == ("Covered", "faceblur.bake")

@@ -14,12 +14,24 @@ from ...core.translation import count, translate
 from ...core.types import FaceBlurError, TrackDocument, Verdict
 from ...reporting.wording import describe_place
 from ..common.context import get_sequencer_scene, refresh_shown_sequencers
-from ..common.selection import get_active_footage, is_busy, refuse
+from ..common.selection import get_active_footage, has_strips, is_busy, refuse
 from ..cover.strips import get_mask
 from ..masks.changes import change_tracks, check_freehand
 from ..masks.record import get_layer_name
 from ..preferences.properties import get_reviewer
-from .queue import PACE, accept, count_left, find_next, find_previous, get_current, go_to, open_pile
+from .queue import (
+    PACE,
+    QueuedItem,
+    accept,
+    count_left,
+    find_next,
+    find_previous,
+    get_current,
+    go_to,
+    list_covered,
+    list_queue,
+    open_pile,
+)
 
 
 class _ReviewOperator:
@@ -73,42 +85,51 @@ class _OnEntry(_ReviewOperator):
         return ""
 
 
-class FACEBLUR_OT_review_next(_ReviewOperator, bpy.types.Operator):
-    """Go to the item that may show most and has not been reviewed, first in this strip and then in the others"""
+class FACEBLUR_OT_review_next(bpy.types.Operator):
+    """Go to the item that may show most and has not been reviewed, in any strip of the timeline"""
 
     bl_idname = "faceblur.review_next"
     bl_label = "Next Item to Review"
+    bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def explain_unavailable(cls, context: bpy.types.Context, mask: bpy.types.Mask) -> str:
-        left = find_next(get_sequencer_scene(context), get_active_footage(context)) is not None
-        return "" if left else "All items are reviewed"
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not has_strips(cls, context):
+            return False
+        scene = get_sequencer_scene(context)
+        if next(list_covered(scene), None) is None:
+            return refuse(cls, "No strip is covered: Detect Faces first")
+        left = find_next(scene, get_active_footage(context)) is not None
+        return left or refuse(cls, "All items are reviewed")
 
-    def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
-        found = find_next(scene, strip)
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        scene = get_sequencer_scene(context)
+        found = find_next(scene, get_active_footage(context))
         if found is None:
-            raise FaceBlurError("All items are reviewed.")
+            self.report({"ERROR"}, translate("All items are reviewed"))
+            return {"CANCELLED"}
         go_to(scene, *found)
-        return describe_place(found[1])
+        self.report({"INFO"}, describe_place(found[1]))
+        return {"FINISHED"}
 
 
 class FACEBLUR_OT_review_previous(_ReviewOperator, bpy.types.Operator):
-    """Go back to the item before this one, whether it has been reviewed or not"""
+    """Go back to the item before this one in the queue, in any strip, whether it has been reviewed or not"""
 
     bl_idname = "faceblur.review_previous"
     bl_label = "Previous Item to Review"
 
     @classmethod
     def explain_unavailable(cls, context: bpy.types.Context, mask: bpy.types.Mask) -> str:
-        before = find_previous(get_active_footage(context), mask)
-        return "" if before is not None else "This is the strip's first review item"
+        before = find_previous(get_sequencer_scene(context), get_active_footage(context))
+        return "" if before is not None else "This is the first review item"
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
-        entry = find_previous(strip, mask)
-        if entry is None:
-            raise FaceBlurError("This is the strip's first review item.")
-        go_to(scene, strip, entry)
-        return describe_place(entry)
+        found = find_previous(scene, strip)
+        if found is None:
+            raise FaceBlurError("This is the first review item.")
+        go_to(scene, *found)
+        return describe_place(found[1])
 
 
 class FACEBLUR_OT_review_fine(_OnEntry, bpy.types.Operator):
@@ -118,8 +139,9 @@ class FACEBLUR_OT_review_fine(_OnEntry, bpy.types.Operator):
     bl_label = "Is Fine"
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
+        earlier = list_queue(scene)
         accept(mask, _get_current(mask))
-        return _go_on(scene, strip)
+        return _go_on(scene, strip, earlier)
 
 
 class FACEBLUR_OT_review_open(_OnEntry, bpy.types.Operator):
@@ -167,7 +189,7 @@ class FACEBLUR_OT_review_off(_OnEntry, bpy.types.Operator):
         return "" if entry.covered else "This track is not covered. If that is right, use Is Fine"
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
-        entry = _get_current(mask)
+        entry, earlier = _get_current(mask), list_queue(scene)
 
         def change(document: TrackDocument) -> list[str]:
             name = _find_again(document, entry).track
@@ -182,7 +204,7 @@ class FACEBLUR_OT_review_off(_OnEntry, bpy.types.Operator):
             "'{track}' is uncovered in {frames}. {next_item}",
             track=entry.track,
             frames=count(stop - start, "frame"),
-            next_item=_go_on(scene, strip),
+            next_item=_go_on(scene, strip, earlier),
         )
 
 
@@ -199,7 +221,7 @@ class FACEBLUR_OT_review_cover(_OnEntry, bpy.types.Operator):
         return "This track is already covered" if entry.track else "No face was tracked here. Draw a box over the face"
 
     def work(self, scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask) -> str:
-        entry = _get_current(mask)
+        entry, earlier = _get_current(mask), list_queue(scene)
         names: list[str] = []
 
         def change(document: TrackDocument) -> list[str]:
@@ -222,7 +244,7 @@ class FACEBLUR_OT_review_cover(_OnEntry, bpy.types.Operator):
             if len(names) == 1 and not entry.covered
             else translate("Covered: {names}", names=", ".join(names))
         )
-        return f"{covered}. {_go_on(scene, strip)}"
+        return f"{covered}. {_go_on(scene, strip, earlier)}"
 
 
 def _get_current(mask: bpy.types.Mask) -> ReviewEntry:
@@ -250,9 +272,9 @@ def _change(mask: bpy.types.Mask, change: Any) -> None:
         refresh_shown_sequencers()
 
 
-def _go_on(scene: bpy.types.Scene, strip: bpy.types.Strip) -> str:
-    """Go to the next item and return the message to show."""
-    found = find_next(scene, strip)
+def _go_on(scene: bpy.types.Scene, strip: bpy.types.Strip, earlier: list[QueuedItem]) -> str:
+    """Go to the next item and return the message to show. `earlier` is the queue before the decision."""
+    found = find_next(scene, strip, earlier)
     if found is None:
         return "All items are reviewed"
     go_to(scene, *found)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...core.geometry import Array
 from ...core.review.queue import estimate_left
-from ...core.translation import count, translate
+from ...core.translation import translate
 from ...core.types import Box
 from ...reporting.progress import describe_time
 from ...reporting.wording import VERDICTS, describe_place
@@ -18,7 +18,8 @@ from ..common.panels import Tab, write_lines
 from ..common.selection import get_active_footage
 from ..cover.projection import get_projection, get_region_projection
 from ..cover.strips import get_mask
-from .queue import PACE, count_left, get_current, has_key, list_entries
+from .queue import PACE, count_left, get_current, get_number, list_queue
+from .status import describe_left
 from .watched import describe_watch
 
 _CORNER = 0.25
@@ -39,18 +40,13 @@ class FACEBLUR_PT_review(Tab, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout, scene, strip = self.layout, get_sequencer_scene(context), get_active_footage(context)
         mask = get_mask(strip)
-        left, entries = count_left(scene), list_entries(strip, mask)
+        left, items = count_left(scene), list_queue(scene)
         if left:
-            layout.label(
-                text=translate(
-                    "To Review: {items}, about {time}",
-                    items=count(left, "item"),
-                    time=describe_time(estimate_left(left, PACE.seconds_each)),
-                ),
-                icon="QUESTION",
-            )
+            layout.label(text=describe_left(scene, left), icon="QUESTION")
+            time = describe_time(estimate_left(left, PACE.seconds_each))
+            layout.label(text=translate("About {time} for all strips", time=time), icon="TIME")
         else:
-            layout.label(text="All items are reviewed" if entries else "Nothing to review", icon="CHECKMARK")
+            layout.label(text="All items are reviewed" if items else "Nothing to review", icon="CHECKMARK")
         entry = get_current(mask)
         layout.operator("faceblur.review", icon="PLAY")
         # The text of an item has a varying number of lines. It comes last, so that the buttons stay under the mouse.
@@ -71,12 +67,12 @@ class FACEBLUR_PT_review(Tab, bpy.types.Panel):
             row.operator("faceblur.watch_next", icon="PLAY")
         if entry is not None:
             box = layout.box().column(align=True)
-            number = next((n for n, other in enumerate(entries, 1) if has_key(other, entry.key)), 0)
+            number = get_number(items, strip)
             row = box.row()
             row.label(
-                text=translate("{number} of {entries} in this strip", number=number, entries=len(entries))
+                text=translate("{number} of {entries} in all strips", number=number, entries=len(items))
                 if number
-                else "Not in this strip"
+                else "Not in this timeline"
             )
             if entry.verdict:
                 row.label(

@@ -13,7 +13,7 @@ from ..common.footage import get_frame_rate
 from ..common.jobs import redraw
 from ..common.selection import get_active_footage, has_strips, refuse
 from ..cover.strips import get_mask
-from .queue import find_next, get_current, go_to
+from .queue import find_next, get_current, go_to, list_covered
 from .session import SESSION, advance_loop, begin_session, compute_loop, forget, start_loop, stop_loop
 
 KEYS = {
@@ -59,15 +59,16 @@ class FACEBLUR_OT_review(bpy.types.Operator):
             return False
         if SESSION.on:
             return refuse(cls, "The review runs already. ESC over the preview ends it")
-        strip = get_active_footage(context)
-        if get_mask(strip) is None:
-            return refuse(cls, "Select a strip that is covered")
-        found = find_next(get_sequencer_scene(context), strip)
+        scene = get_sequencer_scene(context)
+        if next(list_covered(scene), None) is None:
+            return refuse(cls, "No strip is covered: Detect Faces first")
+        found = find_next(scene, get_active_footage(context))
         return found is not None or refuse(cls, "All items are reviewed")
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         scene, strip = get_sequencer_scene(context), get_active_footage(context)
-        current = get_current(get_mask(strip))
+        mask = get_mask(strip)
+        current = get_current(mask) if mask is not None else None
         found = (strip, current) if current is not None and not current.verdict else find_next(scene, strip)
         if found is None:
             return {"CANCELLED"}

@@ -18,13 +18,16 @@ from bpy.app.handlers import persistent
 from ...core.document.tracks_file import from_json
 from ...core.review.groups import list_open, list_review_groups
 from ...core.review.queue import SECONDS_EACH, ReviewEntry, is_fixed, is_shown, record_verdict
+from ...core.review.timeline import FilmInTimeline, rank_timeline
 from ...core.translation import translate
 from ...core.types import FaceBlurError, TrackDocument, Verdict
-from ..common.footage import KINDS, compute_shown, find_timeline_frame
+from ..common.footage import KINDS, compute_shown, find_timeline_frame, list_hidden
+from ..cover.projection import get_projection
 from ..cover.strips import get_mask
 from ..masks.document import get_document_text, store_document
 from ..masks.record import DamagedRecordError, MaskRecord, get_layer_name, is_readable, list_unreliable_tracks
 from ..preferences.properties import get_reviewer
+from .visible import OpaqueStrips
 
 _LONGEST_S = 60.0
 """The longest time that counts as one review: during a longer one the editor did something else."""
@@ -63,6 +66,14 @@ class Pace:
         self.began = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Timeline:
+    """The queue of a scene. It holds as long as `masks`, by their session_uid, are fresh."""
+
+    masks: frozenset[int]
+    items: list[QueuedItem]
+
+
 @dataclass(slots=True)
 class _QueueCache:
     """The parsed queues, by the mask's session_uid. Only this module uses it. Cleared when another project has been
@@ -73,9 +84,12 @@ class _QueueCache:
     """Masks that have not changed since their queue was parsed; cleared by every change in Blender."""
     opened: dict[int, set[str]] = field(default_factory=dict)
     """The keys of the items of piles that the editor goes through one by one, by mask."""
+    timelines: dict[int, _Timeline] = field(default_factory=dict)
+    """The queues of scenes, by their session_uid."""
 
     def clear(self) -> None:
         self.queues.clear()
+        self.timelines.clear()
         self.fresh.clear()
         self.opened.clear()
 
@@ -135,28 +149,83 @@ def get_span(strip: bpy.types.Strip, mask: bpy.types.Mask) -> tuple[int, int] | 
     )
 
 
+@dataclass(frozen=True, slots=True)
+class QueuedItem:
+    """A review item in the queue of a scene. It keeps names, because undo replaces Blender's objects."""
+
+    strips: tuple[str, ...]
+    """The covered strips of its film, those that a viewer sees first, in the order of the timeline."""
+    mask: str
+    entry: ReviewEntry
+    is_hidden: bool
+    is_large: bool
+
+
+def list_queue(scene: bpy.types.Scene) -> list[QueuedItem]:
+    """The review items of all strips of a scene, reviewed or open, in the order of the review; see `rank_timeline`.
+
+    An item that several strips show is one. Muted strips have none. Until something changes in Blender, the list is the
+    same object.
+    """
+    kept = _CACHE.timelines.get(scene.session_uid)
+    if kept is None or not kept.masks <= _CACHE.fresh:
+        kept = _CACHE.timelines[scene.session_uid] = _list_queue(scene)
+    return kept.items
+
+
+def _list_queue(scene: bpy.types.Scene) -> _Timeline:
+    muted, above = list_hidden(scene), OpaqueStrips.of(scene)
+    films: dict[int, _Film] = {}
+    for strip, mask in list_covered(scene):
+        if strip.name in muted:
+            continue
+        film = films.setdefault(mask.session_uid, _Film(mask.name))
+        visible, hidden = above.divide(strip)
+        length = mask.frame_end - mask.frame_start
+        for spans, stretches in ((film.shown, visible), (film.hidden, hidden)):
+            spans += [span for first, stop in stretches if (span := compute_shown(strip, first, stop, length))]
+        (film.strips if visible else film.hidden_strips).append(strip.name)
+        if visible or not film.scale:
+            film.scale = max(film.scale, get_projection(scene, strip).scale)
+    side = max(min(scene.render.resolution_x, scene.render.resolution_y), 1)
+    parts = []
+    for film in films.values():
+        entries = read_queue(bpy.data.masks[film.mask]).entries
+        parts.append(FilmInTimeline(entries, film.shown, film.hidden, film.scale / side))
+    ordered = list(films.values())
+    items = [
+        QueuedItem(
+            (*ordered[one.film].strips, *ordered[one.film].hidden_strips),
+            ordered[one.film].mask,
+            one.entry,
+            one.is_hidden,
+            one.is_large,
+        )
+        for one in rank_timeline(parts)
+    ]
+    return _Timeline(frozenset(films), items)
+
+
+@dataclass(slots=True)
+class _Film:
+    """What a scene shows of one mask's film."""
+
+    mask: str
+    strips: list[str] = field(default_factory=list)
+    hidden_strips: list[str] = field(default_factory=list)
+    shown: list[tuple[int, int]] = field(default_factory=list)
+    hidden: list[tuple[int, int]] = field(default_factory=list)
+    scale: float = 0.0
+
+
 def count_left(scene: bpy.types.Scene) -> int:
     """How many items without a verdict the scene's strips show; an item that several strips show counts once."""
-    shown: dict[int, tuple[bpy.types.Mask, list[tuple[int, int]]]] = {}
-    for strip, mask in list_covered(scene):
-        span = get_span(strip, mask)
-        if span is not None:
-            shown.setdefault(mask.session_uid, (mask, []))[1].append(span)
-    return sum(
-        not entry.verdict and any(is_shown(entry, span) for span in _join(spans))
-        for mask, spans in shown.values()
-        for entry in read_queue(mask).entries
-    )
+    return sum(not item.entry.verdict for item in list_queue(scene))
 
 
-def _join(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    joined: list[tuple[int, int]] = []
-    for start, stop in sorted(spans):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(stop, joined[-1][1])
-        else:
-            joined.append((start, stop))
-    return joined
+def count_large_left(scene: bpy.types.Scene) -> int:
+    """How many of those have a face that is large in the scene's picture."""
+    return sum(item.is_large and not item.entry.verdict for item in list_queue(scene))
 
 
 def list_covered(scene: bpy.types.Scene) -> Iterator[tuple[bpy.types.Strip, bpy.types.Mask]]:
@@ -168,32 +237,68 @@ def list_covered(scene: bpy.types.Scene) -> Iterator[tuple[bpy.types.Strip, bpy.
             yield strip, mask
 
 
-def find_next(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[bpy.types.Strip, ReviewEntry] | None:
-    """The next item without a verdict: first those of this strip after the current one, then those before it, then
-    those of the scene's other strips. None if all are reviewed."""
-    covered = list(list_covered(scene))
-    at = next((i for i, (other, _) in enumerate(covered) if other == strip), -1)
-    for other, mask in covered[max(at, 0) :] + covered[: max(at, 0)]:
-        entries = list_entries(other, mask)
-        here = _get_index(mask, entries) + 1 if other == strip else 0
-        looked_at = MaskRecord.load(mask).reviewing
-        for entry in entries[here:] + entries[:here]:
-            if not entry.verdict and (other != strip or not has_key(entry, looked_at)):
-                return other, entry
-    current = get_current(get_mask(strip)) if at >= 0 else None
-    return (strip, current) if current is not None and not current.verdict else None
+def find_next(
+    scene: bpy.types.Scene, strip: bpy.types.Strip | None, earlier: list[QueuedItem] | None = None
+) -> tuple[bpy.types.Strip, ReviewEntry] | None:
+    """The next item without a verdict, in any of the scene's strips, after the current one of `strip`, the active one.
+
+    After the last one it begins at the first. None if all are reviewed. After a decision, which may have removed the
+    current item, `earlier` is the queue before it.
+    """
+    items = list_queue(scene)
+    here = get_number(items if earlier is None else earlier, strip)
+    if earlier is None:
+        order = items[here:] + items[:here]
+    else:
+        places = {
+            (item.mask, one.key): (number - here) % len(earlier)
+            for number, item in enumerate(earlier)
+            for one in (item.entry, *item.entry.members)
+        }
+        order = sorted(
+            items,
+            key=lambda item: min(
+                places.get((item.mask, one.key), len(earlier)) for one in (item.entry, *item.entry.members)
+            ),
+        )
+    return next(
+        (
+            (found, item.entry)
+            for item in order
+            if not item.entry.verdict and (found := _find_strip(scene, item, strip)) is not None
+        ),
+        None,
+    )
 
 
-def find_previous(strip: bpy.types.Strip, mask: bpy.types.Mask) -> ReviewEntry | None:
-    """The item before the current one, reviewed or not; None if there is none."""
-    entries = list_entries(strip, mask)
-    here = _get_index(mask, entries)
-    return entries[here - 1] if here > 0 else None
+def find_previous(scene: bpy.types.Scene, strip: bpy.types.Strip) -> tuple[bpy.types.Strip, ReviewEntry] | None:
+    """The item before the current one, in any strip, reviewed or not; None if there is none."""
+    items = list_queue(scene)
+    number = get_number(items, strip)
+    found = _find_strip(scene, items[number - 2], strip) if number > 1 else None
+    return (found, items[number - 2].entry) if found is not None else None
 
 
-def _get_index(mask: bpy.types.Mask, entries: list[ReviewEntry]) -> int:
-    key = MaskRecord.load(mask).reviewing
-    return next((number for number, entry in enumerate(entries) if has_key(entry, key)), -1)
+def get_number(items: list[QueuedItem], strip: bpy.types.Strip | None) -> int:
+    """The number, from 1, of the current item of a strip in the queue; 0 if it is not in the queue."""
+    mask = get_mask(strip)
+    key = MaskRecord.load(mask).reviewing if mask is not None and is_readable(mask) else ""
+    if not key:
+        return 0
+    return next(
+        (number for number, item in enumerate(items, 1) if item.mask == mask.name and has_key(item.entry, key)), 0
+    )
+
+
+def _find_strip(scene: bpy.types.Scene, item: QueuedItem, active: bpy.types.Strip | None) -> bpy.types.Strip | None:
+    """The strip in which to review an item: the active one if it shows it, else the first that does."""
+    names = [active.name] if active is not None and active.name in item.strips else []
+    for name in (*names, *item.strips):
+        strip = scene.sequence_editor.strips_all.get(name)
+        mask = get_mask(strip) if strip is not None else None
+        if mask is not None and (span := get_span(strip, mask)) is not None and is_shown(item.entry, span):
+            return strip
+    return None
 
 
 def go_to(scene: bpy.types.Scene, strip: bpy.types.Strip, entry: ReviewEntry) -> None:
@@ -246,6 +351,7 @@ def open_pile(mask: bpy.types.Mask, entry: ReviewEntry) -> None:
     uid = mask.session_uid
     _CACHE.opened.setdefault(uid, set()).update(one.key for one in (entry, *entry.members))
     _CACHE.queues.pop(uid, None)
+    _CACHE.timelines.clear()
 
 
 def accept(mask: bpy.types.Mask, entry: ReviewEntry) -> None:
@@ -267,12 +373,14 @@ def accept(mask: bpy.types.Mask, entry: ReviewEntry) -> None:
     text = get_document_text(mask)
     assert text is not None
     queue.stamp = hash((text.as_string(), unreliable))
+    _CACHE.timelines.clear()
     PACE.end()
 
 
 @persistent
 def _notice_change(*_: object) -> None:
     _CACHE.fresh.clear()
+    _CACHE.timelines.clear()
 
 
 @persistent

@@ -16,7 +16,7 @@ from ..cover.covering import has_foreign_mask, is_left_uncovered, read_effect
 from ..cover.properties import read_effect_settings
 from ..cover.strips import get_mask
 from ..masks.faces import list_faces
-from .queue import count_left
+from .queue import count_large_left, count_left
 from .watched import get_scene_watch
 
 
@@ -50,9 +50,7 @@ def describe_strip(scene: bpy.types.Scene, strip: bpy.types.Strip | None) -> Str
         return StripState("Settings changed since", "ERROR", "faceblur.apply", "Update")
     left = count_left(scene)
     if left:
-        return StripState(
-            translate("{items} to review", items=count(left, "item")), "QUESTION", "faceblur.review", "Review"
-        )
+        return StripState(describe_left(scene, left), "QUESTION", "faceblur.review", "Review")
     off = sum(mask.layers[face.name].hide_render for face in list_faces(mask))
     words = translate("Covered, {faces} off", faces=count(off, "face")) if off else "Covered"
     watch = get_scene_watch(scene)
@@ -61,6 +59,16 @@ def describe_strip(scene: bpy.types.Scene, strip: bpy.types.Strip | None) -> Str
             words = translate("Covered, watched {share}", share=watch.describe_share())
         return StripState(words, "ERROR" if off else "CHECKMARK", "faceblur.watch_next", "Watch")
     return StripState(words, "ERROR" if off else "CHECKMARK", "faceblur.bake", "Bake")
+
+
+def describe_left(scene: bpy.types.Scene, left: int) -> str:
+    """What is left to review in all strips, `left` items."""
+    large = count_large_left(scene)
+    return (
+        translate("{items} to review, {large} large", items=left, large=large)
+        if large
+        else translate("{items} to review", items=count(left, "item"))
+    )
 
 
 def draw_status(panel: bpy.types.Panel, context: bpy.types.Context) -> None:

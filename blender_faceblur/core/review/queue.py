@@ -80,6 +80,12 @@ class ReviewQueueSettings:
     rim_share: float = 0.25
     """Share (0..1) of a face that shows if the cover that lies on it does not fit. Raising it moves such items up,
     before faces that may have no cover at all. Origin: a guess."""
+    brief_share: float = 0.5
+    """Share (0..1) of an uncovered track's rank that remains if it lasts one frame only. Raising it makes length matter
+    less. Origin: a guess."""
+    long_s: float = 2.0
+    """Length of an uncovered track, in seconds, from which its rank is not reduced. Raising it moves short tracks down
+    the queue. Origin: a guess."""
     hiding_points: int = 17
     """Points along each side of a face's box at which the covers of other faces are compared with it. Raising it finds
     smaller gaps between them, and takes longer. Origin: a gap of a sixteenth of a face shows nobody."""
@@ -159,6 +165,9 @@ class ReviewEntry:
     frames_after_cut: int = 0
     size_px: float = 0.0
     """The size of the face, as the side of a square of the same area."""
+    weight: float = 0.0
+    """What may show: uncovered area in square pixels of the source, times risk, and reduced for brief tracks. Items are
+    sorted by it."""
     members: tuple[ReviewEntry, ...] = ()
     """The other items of its group (see `groups`)."""
     pile: Pile | None = None
@@ -191,7 +200,7 @@ def list_review_entries(document: TrackDocument, unreliable: Collection[str] = (
     covers = _Covers([track for track in document.tracks if track.name not in unreliable], document.margin)
     # An item without a track counts as a large face.
     large = REVIEW_QUEUE.large_share * min(document.source.width, document.source.height)
-    found: list[tuple[ReviewEntry, float]] = []
+    found: list[ReviewEntry] = []
     for item in (*document.review_items, *_list_unreported(document)):
         track = tracks.get(item.track)
         if track is None and item.track:
@@ -201,11 +210,21 @@ def list_review_entries(document: TrackDocument, unreliable: Collection[str] = (
         if shown or entry.verdict:
             own = [] if track is None else _list_samples(track, item.start, item.stop)
             size = large if track is None else _compute_size(own, item.box)
-            entry = replace(entry, size_px=size)
-            # Where a cover is, it may be too small or too late, but hides most of the face.
-            part = REVIEW_QUEUE.rim_share if entry.covered and entry.start <= entry.frame < entry.stop else 1.0
-            found.append((entry, entry.risk * part * shown * size**2))
-    return [entry for entry, _ in sorted(found, key=lambda pair: (-pair[1], pair[0].start))]
+            part = 1.0
+            # A track that was covered during the review keeps its place in the queue.
+            if track is not None and (not entry.covered or entry.verdict is Verdict.COVERED):
+                part = _compute_length_weight(len(track.samples), document)
+            elif entry.start <= entry.frame < entry.stop:
+                # Where a cover is, it may be too small or too late, but hides most of the face.
+                part = REVIEW_QUEUE.rim_share if entry.covered else 1.0
+            found.append(replace(entry, size_px=size, weight=entry.risk * part * shown * size**2))
+    return sorted(found, key=lambda entry: (-entry.weight, entry.start))
+
+
+def _compute_length_weight(frames: int, document: TrackDocument) -> float:
+    """The share (0..1) of its rank that an uncovered track of so many frames keeps."""
+    length = min(frames / (REVIEW_QUEUE.long_s * float(document.source.frame_rate)), 1.0)
+    return REVIEW_QUEUE.brief_share + (1 - REVIEW_QUEUE.brief_share) * length
 
 
 def is_shown(entry: ReviewEntry, shown: tuple[int, int] | None) -> bool:
