@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from blender_faceblur.core.document import editing
 from blender_faceblur.core.review.groups import list_open, list_review_groups
 from blender_faceblur.core.review.queue import ReviewEntry, record_verdict
+from blender_faceblur.core.review.timeline import FilmInTimeline, rank_timeline
 from blender_faceblur.core.types import Ellipse, FaceBlurError, Sample, Track, TrackDocument, Verdict
 
 from .accuracy import describe_machine
@@ -211,12 +212,16 @@ def _draw_look(sprite: Sprite, look: Look) -> Sprite:
 def review(document: TrackDocument, planned: Sequence[Appearance]) -> Effort:
     """Decide the whole queue by the truth, changing the document as the extension does."""
     effort, opened = Effort(), set[str]()
-    truth = _Truth(planned)
+    truth = Truth(planned)
     while True:
-        entry = next((e for e in list_review_groups(document, opened=opened) if not e.verdict), None)
+        # The queue of a timeline that shows this film alone, as in the window.
+        film = FilmInTimeline(
+            list_review_groups(document, opened=opened), [(0, document.source.frame_count)], scale=1 / HEIGHT
+        )
+        entry = next((one.entry for one in rank_timeline([film]) if not one.entry.verdict), None)
         if entry is None:
             return effort
-        verdicts = [(one, _judge(document, one, truth)) for one in list_open(entry) if not one.verdict]
+        verdicts = [(one, judge(document, one, truth)) for one in list_open(entry) if not one.verdict]
         if entry.pile is not None:
             if len({verdict for _, verdict in verdicts}) > 1:
                 opened |= {one.key for one in (entry, *entry.members)}
@@ -240,7 +245,7 @@ def review(document: TrackDocument, planned: Sequence[Appearance]) -> Effort:
 
 
 @dataclass(frozen=True, slots=True)
-class _Truth:
+class Truth:
     planned: Sequence[Appearance]
 
     def find(self, frame: int, x: float, y: float) -> TrueFace | None:
@@ -252,10 +257,10 @@ class _Truth:
         return None
 
 
-def _judge(document: TrackDocument, entry: ReviewEntry, truth: _Truth) -> Verdict:
+def judge(document: TrackDocument, entry: ReviewEntry, truth: Truth) -> Verdict:
     """What somebody who sees the film would decide about an item."""
     x, y = (entry.box[0] + entry.box[2]) / 2, (entry.box[1] + entry.box[3]) / 2
-    track = _find(document, entry.track)
+    track = find_track(document, entry.track)
     samples = [s for s in track.samples if entry.start <= s.source_frame < entry.stop] if track is not None else []
     if track is None or not samples:
         return Verdict.FIXED if truth.find(entry.frame, x, y) is not None else Verdict.CONFIRMED
@@ -264,14 +269,14 @@ def _judge(document: TrackDocument, entry: ReviewEntry, truth: _Truth) -> Verdic
         return Verdict.COVERED if on_face else Verdict.UNCOVERED
     if not on_face and not _has_face(track, truth):
         return Verdict.TURNED_OFF
-    return Verdict.FIXED if any(_is_exposed(document, s, truth) for s in on_face) else Verdict.CONFIRMED
+    return Verdict.FIXED if any(is_exposed(document, s, truth) for s in on_face) else Verdict.CONFIRMED
 
 
-def _has_face(track: Track, truth: _Truth) -> bool:
+def _has_face(track: Track, truth: Truth) -> bool:
     return any(truth.find(s.source_frame, s.ellipse.cx, s.ellipse.cy) is not None for s in track.samples[::5])
 
 
-def _is_exposed(document: TrackDocument, sample: Sample, truth: _Truth) -> bool:
+def is_exposed(document: TrackDocument, sample: Sample, truth: Truth) -> bool:
     """Whether a sample's cover leaves a part of its face out."""
     face = truth.find(sample.source_frame, sample.ellipse.cx, sample.ellipse.cy)
     if face is None:
@@ -281,12 +286,12 @@ def _is_exposed(document: TrackDocument, sample: Sample, truth: _Truth) -> bool:
     return float((theirs & cover).sum()) < COVERED * int(theirs.sum())
 
 
-def _find(document: TrackDocument, name: str) -> Track | None:
+def find_track(document: TrackDocument, name: str) -> Track | None:
     return next((t for t in (*document.tracks, *document.uncovered) if t.name == name), None)
 
 
-def _apply(document: TrackDocument, entry: ReviewEntry, verdict: Verdict, truth: _Truth) -> None:
-    track = _find(document, entry.track)
+def _apply(document: TrackDocument, entry: ReviewEntry, verdict: Verdict, truth: Truth) -> None:
+    track = find_track(document, entry.track)
     if track is None:
         return
     if verdict is Verdict.COVERED and track in document.uncovered:
@@ -294,19 +299,19 @@ def _apply(document: TrackDocument, entry: ReviewEntry, verdict: Verdict, truth:
     elif verdict is Verdict.TURNED_OFF and track in document.tracks:
         editing.delete(document, track.name)
     elif verdict is Verdict.FIXED and track in document.tracks:
-        face = truth.find(entry.frame, *_get_middle(track, entry.frame))
+        face = truth.find(entry.frame, *get_middle(track, entry.frame))
         if face is not None:
             editing.set_key(track, entry.frame, face.ellipse, reach=max(entry.stop - entry.start, 1))
 
 
-def _get_middle(track: Track, frame: int) -> tuple[float, float]:
+def get_middle(track: Track, frame: int) -> tuple[float, float]:
     sample = min(track.samples, key=lambda s: abs(s.source_frame - frame))
     return sample.ellipse.cx, sample.ellipse.cy
 
 
 def measure(document: TrackDocument, planned: Sequence[Appearance]) -> Result:
     """Compare the document's covers with the truth in every frame."""
-    cover, truth = TracksCover(document, 0.0), _Truth(planned)
+    cover, truth = TracksCover(document, 0.0), Truth(planned)
     exposed = dict.fromkeys(planned, 0)
     for frame in range(document.source.frame_count):
         mask = cover.draw(frame)
@@ -314,11 +319,12 @@ def measure(document: TrackDocument, planned: Sequence[Appearance]) -> Result:
             if one.start <= frame < one.stop:
                 area = _draw_face(one, frame)
                 exposed[one] += mask is None or float((area & mask).sum()) < COVERED * int(area.sum())
-    phantoms = sum(
-        sum(truth.find(s.source_frame, s.ellipse.cx, s.ellipse.cy) is not None for s in track.samples)
-        < len(track.samples) / 2
-        for track in document.tracks
-    )
+    phantoms = 0
+    for track in document.tracks:
+        # What is switched off covers nothing.
+        shown = [s for s in track.samples if not any(start <= s.source_frame < stop for start, stop in track.off)]
+        on_face = sum(truth.find(s.source_frame, s.ellipse.cx, s.ellipse.cy) is not None for s in shown)
+        phantoms += bool(shown) and on_face < len(shown) / 2
     return Result(exposed, phantoms)
 
 

@@ -18,9 +18,12 @@ from blender_faceblur.blender.cover.covering import leave_uncovered, uncover
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.detection import detect, new_footage
 from blender_faceblur.blender.guard import blackout, checks
+from blender_faceblur.blender.masks.changes import change_tracks
+from blender_faceblur.blender.masks.document import load_document
 from blender_faceblur.blender.masks.record import MaskRecord
+from blender_faceblur.core.document import editing
 from blender_faceblur.core.document.tracks_file import read_document
-from blender_faceblur.core.types import TrackDocument
+from blender_faceblur.core.types import Ellipse, TrackDocument
 from blender_faceblur.worker.client import build_request
 
 from . import disks
@@ -172,10 +175,13 @@ def limit_analyses(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def read_limited(path: Path) -> TrackDocument:
         document = read_document(path)
-        document.analysed = [spans[-1]] if spans else []
+        start, stop = span = spans[-1] or (0, document.source.frame_count)
+        document.analysed = [span] if spans[-1] else []
+        for track in document.tracks:
+            track.samples = [s for s in track.samples if start <= s.source_frame < stop]
         return document
 
-    spans: list[tuple[int, int]] = []
+    spans: list[tuple[int, int] | None] = []
 
     def build_noted(source: Any, output: Path, options: Any) -> Any:
         spans.append(options.span)
@@ -209,6 +215,67 @@ def test_the_handles_of_a_trimmed_strip_wait_only_when_they_are_shown(
     assert not any(fault.shows for fault in checks.check_scene(scene)), "what was not analysed is covered"
     bpy.ops.faceblur.detect_new()
     assert analyses[1].span == [0, 33] and lengthen(30) == [] and lengthen(25) == []
+    assert MaskRecord.load(get_mask(strip)).analysed == [(0, 33)]
+
+
+def test_only_the_new_part_of_a_lengthened_strip_is_analysed_and_corrections_stay(
+    scene: Any, monkeypatch: pytest.MonkeyPatch, analyses: list[Any], tmp_path: Path
+) -> None:
+    limit_analyses(monkeypatch)
+    monkeypatch.setattr(detect, "_MARGIN_S", 2 / 24)
+    monkeypatch.setattr(detect, "_CONTEXT_S", 4 / 24)
+    strip = scene.sequence_editor.strips["disk"]
+
+    def set_ends(first: int, stop: int) -> None:
+        """Show the source frames first..stop-1."""
+        for part in (strip, get_modifier(strip).input_mask_strip if get_modifier(strip) is not None else None):
+            if part is not None:
+                part.frame_final_start, part.frame_final_end = 1 + first, 1 + stop
+        new_footage._note_edit()
+        bpy.context.view_layer.update()
+
+    def see(source_frame: int) -> disks.Sight:
+        return disks.see(disks.render_frame(scene, 1 + source_frame, tmp_path / f"{source_frame}.png"))
+
+    set_ends(10, 20)
+    new_footage.allow(scene)
+    bpy.ops.faceblur.detect_new()
+    mask = get_mask(strip)
+    assert analyses[0].span == [8, 22] and MaskRecord.load(mask).analysed == [(8, 22)]
+
+    def correct(document: TrackDocument) -> list[str]:
+        track = editing.get_track(document, "Face 01")
+        editing.set_key(track, 15, Ellipse(160.0, 90.0, 30.0, 40.0), 2)
+        # Next to the new part.
+        editing.set_key(track, 21, Ellipse(*disks.place_disk(21), 28.0, 28.0), 1)
+        editing.switch(track, 12, 13, False)
+        return ["Face 01"]
+
+    change_tracks(mask, correct)
+    before = editing.get_track(load_document(mask), "Face 01")
+    set_ends(5, 30)
+    assert see(6).all_covered and see(25).all_covered, "black until they are analysed"
+    assert see(12).disk > 900 and not see(18).all_covered
+    # A new project would take the manual way.
+    scene.sequence_editor.active_strip, strip.select = strip, True
+    assert bpy.ops.faceblur.detect() == {"FINISHED"}
+    assert [request.span for request in analyses[1:]] == [[3, 12], [18, 32]], "the new frames, and some beside them"
+    document = load_document(mask)
+    (track,) = document.tracks
+    assert document.analysed == [(3, 32)] and new_footage.list_waiting(scene) == []
+    samples = {s.source_frame: s for s in track.samples}
+    assert list(samples) == list(range(3, 32))
+    assert all(samples[s.source_frame] == s for s in before.samples) and track.off == before.off
+    for source_frame in (6, 9, 18, 21, 25, 29):
+        shown = see(source_frame)
+        assert shown.disk == 0 and shown.cover > 900 and not shown.all_covered, source_frame
+    assert see(12).disk > 900, "still off"
+    bpy.ops.faceblur.detect()
+    assert analyses[3].span == [3, 32] and len(analyses) == 4, "nothing is new, so the editor wants all of it again"
+    set_ends(5, 36)
+    scene.faceblur.preset = "fast"
+    bpy.ops.faceblur.detect()
+    assert analyses[4].span == [3, 38], "other settings, so all that is shown"
 
 
 def test_a_project_from_a_stranger_starts_no_analysis(

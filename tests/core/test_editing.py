@@ -270,3 +270,22 @@ def test_a_new_analysis_of_all_analysed_ranges_sets_the_margin() -> None:
     old.analysed, new.margin = [(20, 40)], 2.0
     assert editing.merge_analysis(old, new, 20, 40).margin == 2.0
     assert editing.merge_analysis(old, new, 25, 40).margin == 1.4
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_the_end_of_the_earlier_analysis_is_an_item_only_if_the_track_still_ends_there(goes_on: bool) -> None:
+    old = make_document(make_track("Face 01", range(10, 40)))
+    old.analysed = [(10, 40)]
+    box = 80.0, 75.0, 120.0, 125.0
+    old.review_items = [
+        ReviewItem(35, 40, box, 0.9, ReviewReason.ENDS, "Face 01"),
+        ReviewItem(10, 15, box, 0.9, ReviewReason.BEGINS, "Face 01"),
+    ]
+    # The new analysis looked at some earlier frames too.
+    merged = analyse_again(old, make_track("Face 07", range(34, 60 if goes_on else 38)), start=40, stop=70)
+    assert merged.analysed == [(10, 70)]
+    (track,) = merged.tracks
+    assert track.name == "Face 01" and len(track.samples) == (50 if goes_on else 30)
+    assert old.tracks[0].samples == track.samples[:30], "nothing of what was found before is replaced"
+    reasons = [item.reason for item in merged.review_items]
+    assert reasons == [ReviewReason.BEGINS] + ([] if goes_on else [ReviewReason.ENDS])

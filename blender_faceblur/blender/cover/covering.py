@@ -6,10 +6,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import bpy
+import numpy as np
 
 from ...core.cover.effects import EffectSettings
 from ...core.translation import translate
@@ -181,6 +182,55 @@ def has_unanalysed(strip: bpy.types.Strip, mask: bpy.types.Mask) -> bool:
     spans, length = MaskRecord.load(mask).analysed, mask.frame_end - mask.frame_start
     shown = compute_shown(strip, int(strip.frame_final_start), int(strip.frame_final_end), length)
     return bool(spans) and shown is not None and not any(a <= shown[0] and shown[1] <= b for a, b in spans)
+
+
+@dataclass(frozen=True, slots=True)
+class NewPart:
+    """Half-open source frames that were never analysed."""
+
+    frames: tuple[int, int]
+    span: tuple[int, int]
+    """The same frames, and some that were analysed before and after them."""
+
+
+def find_new_parts(
+    strips: Sequence[bpy.types.Strip], preset: str, margin: float, beside: int, context: int
+) -> list[NewPart]:
+    """The source frames that strips show and that were never analysed, though others of their source were.
+
+    A part reaches up to `beside` frames beyond its strip, and its span `context` frames into what was analysed. Empty
+    if nothing is missing, if the strips have no common mask, or if that was analysed with another preset or margin.
+    """
+    mask = get_mask(strips[0])
+    if mask is None or any(get_mask(strip) != mask for strip in strips):
+        return []
+    try:
+        before = load_document(mask)
+    except FaceBlurError:
+        return []
+    if (before.preset, before.margin) != (preset, margin):
+        return []
+    length = mask.frame_end - mask.frame_start
+    wanted = np.zeros(length + 2, np.bool_)
+    for strip in strips:
+        shown = compute_shown(strip, int(strip.frame_final_start), int(strip.frame_final_end), length)
+        # What is not shown is analysed beside what is, but nothing is analysed for it alone.
+        if shown is not None and has_unanalysed(strip, mask):
+            wanted[1 + max(shown[0] - beside, 0) : 1 + min(shown[1] + beside, length)] = True
+    for start, stop in before.analysed or [(0, length)]:
+        wanted[1 + start : 1 + stop] = False
+    edges = np.flatnonzero(wanted[1:] != wanted[:-1]).tolist()
+    begins, ends = {start for start, _ in before.analysed}, {stop for _, stop in before.analysed}
+    return [
+        NewPart(
+            (start, stop),
+            (
+                max(start - context, 0) if start in ends else start,
+                min(stop + context, length) if stop in begins else stop,
+            ),
+        )
+        for start, stop in zip(edges[::2], edges[1::2], strict=True)
+    ]
 
 
 def list_masks_of(fingerprint: str) -> list[bpy.types.Mask]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import bpy
@@ -27,7 +27,7 @@ from ...worker.protocol import Message, Running, Warned
 from ..common.footage import KINDS, Footage, compute_shown, get_footage, get_frame_rate, get_preview_range
 from ..common.jobs import JobProgress, Step
 from ..common.marks import get_modifier
-from ..cover.covering import apply_analysis, is_left_uncovered
+from ..cover.covering import apply_analysis, find_new_parts, is_left_uncovered
 from ..cover.strips import get_mask, sync_mask_strips
 
 _FAR = 1 << 30
@@ -36,6 +36,10 @@ _LEAST_SHARE = 0.9
 
 _MARGIN_S = 2.0
 """How much before and after that part is analysed too, so that the strip can be lengthened a little."""
+
+_CONTEXT_S = 1.0
+"""How much of what was analysed before is analysed again beside a new part, so that its tracks begin and end there as
+they would in one analysis. Nothing of it replaces what was found before. Raising it makes the detection slower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,9 @@ class SourceDetection:
     known: frozenset[str] = frozenset()
     """The names of all strips in the scene when the analysis began."""
     range: tuple[int, int] | None = None
-    """The half-open source frames to analyse; None for all."""
+    """The half-open source frames that the result is for; None for all."""
+    span: tuple[int, int] | None = None
+    """The half-open source frames to analyse, at least `range`; None for all."""
     document: TrackDocument | None = None
     problem: str = ""
     notes: list[str] = field(default_factory=list)
@@ -97,7 +103,8 @@ def detect(
 ) -> Generator[Step | None, None, list[SourceDetection]]:
     """Analyse these strips and return the results, without changing the project.
 
-    With `in_range` it analyses only what they show in the scene's preview range. It yields None whenever nothing has
+    With `in_range` it analyses only what they show in the scene's preview range. Where the same settings were used
+    before on a part of what they show, it analyses only the rest. It yields None whenever nothing has
     happened for `wait_s`, if that is given. Closing it ends all processes. Raises FaceBlurError if no preview range is
     set, or the weights for number plates or text are missing.
     """
@@ -105,6 +112,8 @@ def detect(
         check_models(one.list_weights())
     sources = list_sources(scene, strips)
     _limit_ranges(scene, sources, in_range)
+    if not in_range:
+        sources = [part for found in sources for part in _choose_new_parts(scene, found, settings)]
     return _detect(scene, sources, settings, wait_s)
 
 
@@ -134,8 +143,26 @@ def _limit_ranges(scene: bpy.types.Scene, sources: list[SourceDetection], in_ran
         begin, end = max(min(a for a, _ in shown) - margin, 0), min(max(b for _, b in shown) + margin, total)
         # Python cannot compute which frames a strip with several speeds shows.
         if in_range or (end - begin < _LEAST_SHARE * total and not any(len(strip.retiming_keys) for strip in strips)):
-            found.range = begin, end
+            found.range = found.span = begin, end
             found.frames = end - begin
+
+
+def _choose_new_parts(
+    scene: bpy.types.Scene, found: SourceDetection, settings: DetectionSettings
+) -> list[SourceDetection]:
+    """One detection for each stretch that strips show and that was never analysed, as after a strip was lengthened.
+
+    The given detection itself if there is no such stretch, or none other, or if other settings were used before.
+    """
+    strips = [scene.sequence_editor.strips_all[name] for name in found.strips]
+    # Python cannot compute which frames a strip with several speeds shows.
+    if found.problem or settings.objects or any(len(strip.retiming_keys) for strip in strips):
+        return [found]
+    beside, context = (round(seconds * get_frame_rate(scene)) for seconds in (_MARGIN_S, _CONTEXT_S))
+    return [
+        replace(found, range=part.frames, span=part.span, frames=part.frames[1] - part.frames[0], notes=[])
+        for part in find_new_parts(strips, settings.preset, settings.margin, beside, context)
+    ] or [found]
 
 
 def _count_frames(strip: bpy.types.Strip) -> int:
@@ -158,7 +185,7 @@ def _detect(
             for turn, preset in enumerate(presets):
                 tracks = workplace.folder / f"tracks-{number}-{turn}.json"
                 options = AnalysisOptions(
-                    preset, settings.margin, settings.provider, storage=get_stored_analyses_folder(), span=found.range
+                    preset, settings.margin, settings.provider, storage=get_stored_analyses_folder(), span=found.span
                 )
                 request = build_request(found.footage.to_source_ref(rate), tracks, options)
                 first, last = ((before + part / len(presets) * found.frames) / everything for part in (turn, turn + 1))

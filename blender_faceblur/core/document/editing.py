@@ -16,6 +16,8 @@ from ..types import (
     Ellipse,
     Evidence,
     FaceBlurError,
+    ReviewItem,
+    ReviewReason,
     Sample,
     Suppression,
     SuppressionReason,
@@ -481,7 +483,9 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
         for d in new.review_items
         if d.start < stop and d.stop > start
     ]
-    merged.review_items.sort(key=lambda d: d.start)
+    merged.review_items = sorted(
+        (d for d in merged.review_items if not _goes_on(d, merged, start, stop)), key=lambda d: d.start
+    )
     merged.tracks.sort(key=lambda t: t.samples[0].source_frame)
     exempt_tracks(merged)
     return merged
@@ -498,6 +502,18 @@ def _join_analysed(old: TrackDocument, start: int, stop: int) -> list[tuple[int,
         else:
             joined.append(span)
     return [] if joined == [(0, old.source.frame_count)] else joined
+
+
+def _goes_on(item: ReviewItem, merged: TrackDocument, start: int, stop: int) -> bool:
+    """Whether an item asks about a track that ended where the new analysis begins, or the reverse, and now goes on."""
+    if item.reason is ReviewReason.ENDS and item.stop == start:
+        beyond = start
+    elif item.reason is ReviewReason.BEGINS and item.start == stop:
+        beyond = stop - 1
+    else:
+        return False
+    track = next((t for t in merged.tracks if t.name == item.track), None)
+    return track is not None and get_sample(track, beyond) is not None
 
 
 def _stays(track: Track, sample: Sample, start: int, stop: int) -> bool:
