@@ -89,6 +89,48 @@ def test_a_cancelled_render_says_so(scene: Any, film: Path) -> None:
     rendered._STATE.waiting.clear()
 
 
+def render_preview(
+    scene: Any, monkeypatch: pytest.MonkeyPatch, frames: range, is_animation: bool = True
+) -> tuple[str, str]:
+    """What Blender's own preview render does, which needs a window: it calls only the handlers of frame changes."""
+    running = handlers._PreviewRender(scene.name, is_animation)
+    with monkeypatch.context() as patch:
+        patch.setattr(handlers, "_get_preview_render", lambda: running)
+        handlers._guard_preview()
+        for frame in frames:
+            scene.frame_set(frame)
+            handlers._guard_preview(scene, None)
+        handlers._guard_preview()
+    # Blender goes back to the playhead when the job has ended.
+    scene.frame_set(5)
+    handlers._guard_preview(scene, None)
+    (ended,) = rendered._STATE.waiting
+    ended.ended = ended.began + 3
+    rendered._STATE.waiting.clear()
+    return rendered.describe_render(ended)
+
+
+def test_the_end_of_a_preview_render_is_announced(scene: Any, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    strip = cover(scene, film)
+    message = "Preview rendered: 10 frames in 3 s, 6 with covered strips: out-0014.png"
+    assert render_preview(scene, monkeypatch, range(5, 15)) == (message, "INFO")
+    scene.frame_step = 3
+    message = "Preview rendered: 4 frames in 3 s, 2 with covered strips: out-0014.png"
+    assert render_preview(scene, monkeypatch, range(5, 15)) == (message, "INFO")
+    scene.frame_step = 1
+    message = "Preview render cancelled after 6 frames in 3 s, 2 with covered strips"
+    assert render_preview(scene, monkeypatch, range(5, 11)) == (message, "WARNING")
+    scene.use_preview_range, scene.frame_preview_start, scene.frame_preview_end = True, 7, 10
+    message = "Preview rendered: 4 frames in 3 s, 2 with covered strips: out-0010.png"
+    assert render_preview(scene, monkeypatch, range(7, 11)) == (message, "INFO")
+    scene.frame_set(9)
+    message = "Preview rendered: 1 frame in 3 s, 1 with covered strips"
+    assert render_preview(scene, monkeypatch, range(0), is_animation=False) == (message, "INFO")
+    get_modifier(strip).mute = True
+    message = "Preview rendered: 4 frames in 3 s, 0 with covered strips, 2 with strips in black: out-0010.png"
+    assert render_preview(scene, monkeypatch, range(7, 11)) == (message, "WARNING")
+
+
 def test_a_project_in_which_nothing_is_covered_gets_no_message(scene: Any, film: Path) -> None:
     scene.sequence_editor.strips.new_movie("bare", str(film), 1, 9)
     bpy.ops.render.render(animation=True, scene=scene.name)

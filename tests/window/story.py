@@ -752,6 +752,13 @@ def _cancel_a_broken_render(story: Story) -> None:
     state = hand.wait("the preview render ends", lambda s: not s["rendering"], 20)
     problems = state["addon"]["problems"]
     hand.check(problems and problems[0].endswith("Its cover is not in the preview."), f"the guard reports: {problems}")
+    hand.wait(
+        "the window says that the preview render is done",
+        lambda s: s["addon"]["done"].startswith("Preview rendered: 10 frames in"),
+        10,
+    )
+    time.sleep(0.7)
+    hand.photograph("rendered-preview")
 
 
 def play_workspace(story: Story) -> None:

@@ -21,8 +21,17 @@ from ..common.jobs import JOB
 from ..cover.fast_playback import end as end_fast_playback
 from .blackout import black_out, restore
 from .checks import CoverFault, asks_for_review
+from .rendered import begin_preview, count_preview_frame, end_preview
 
 _REPORT_AFTER_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _PreviewRender:
+    """A preview render: the scene, by its name, and whether it is an animation or a still."""
+
+    scene: str
+    is_animation: bool
 
 
 @dataclass(slots=True)
@@ -31,8 +40,8 @@ class _GuardState:
 
     unreported: list[str] = field(default_factory=list)
     """Problems of a black render that the window has not shown yet; cleared when it has."""
-    previewed: bool = False
-    """Whether a preview render is running; accessed only while `preview_lock` is held."""
+    previewed: _PreviewRender | None = None
+    """The preview render that is running; accessed only while `preview_lock` is held."""
     preview_lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -79,29 +88,40 @@ def _guard_render(scene: bpy.types.Scene, _: object = None) -> None:
 
 
 @persistent
-def _guard_preview(*_: object) -> float:
+def _guard_preview(*arguments: object) -> float:
     """Both a timer that is always due and a handler before each frame, which an animation calls in its job's thread."""
-    rendered = _is_preview_rendered()
+    running = _get_preview_render()
     # The lock makes the job wait while the window's thread is blacking out strips.
     with _GUARD.preview_lock:
-        if rendered and not _GUARD.previewed:
+        known = _GUARD.previewed
+        if running is not None and known is None:
             shown = {window.workspace.sequencer_scene for window in bpy.context.window_manager.windows} - {None}
-            _GUARD.previewed = True
+            _GUARD.previewed = running
             end_fast_playback()
             _note([fault for scene in shown for fault in black_out(scene, asks_for_review(), of_preview=True)])
-        elif _GUARD.previewed and not rendered:
-            _GUARD.previewed = False
+            begin_preview(bpy.data.scenes[running.scene], running.is_animation)
+        elif known is not None and running is None:
+            _GUARD.previewed = None
             restore()
+            if known.scene in bpy.data.scenes:
+                end_preview(bpy.data.scenes[known.scene], known.is_animation)
+        # A timer passes no scene.
+        if running is not None and arguments and running.is_animation:
+            count_preview_frame(bpy.data.scenes[running.scene])
     return 0.0
 
 
-def _is_preview_rendered() -> bool:
+def _get_preview_render() -> _PreviewRender | None:
     for window in bpy.context.window_manager.windows:
         for operator in window.modal_operators:
             if operator.bl_idname == "RENDER_OT_opengl" and operator.properties.sequencer:
+                is_animation = operator.properties.animation
                 # The operator of an animation outlives its job until the next event, which may come much later.
-                return not operator.properties.animation or bpy.app.is_job_running("RENDER")
-    return False
+                if is_animation and not bpy.app.is_job_running("RENDER"):
+                    return None
+                scene = window.workspace.sequencer_scene or window.scene
+                return _PreviewRender(scene.name, is_animation)
+    return None
 
 
 def _note(faults: list[CoverFault]) -> None:

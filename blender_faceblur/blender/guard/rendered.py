@@ -2,6 +2,7 @@
 """Say in the window when a render has ended, and what it shows: how many frames, how many with covered strips.
 
 Handlers note what is rendered; Blender calls them in the render's thread. A timer shows the message afterwards.
+A preview render calls no render handlers: `handlers.py` notices it, and says here when it begins, goes on and ends.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 import bpy
 from bpy.app.handlers import persistent
 
-from ...core.translation import count, translate
+from ...core.translation import count, mark, translate
 from ...reporting.progress import describe_time
 from ..common.announcing import announce
 from ..common.footage import KINDS
@@ -43,6 +44,10 @@ class _Render:
     ended: float = 0.0
     """0 while it runs."""
     is_cancelled: bool = False
+    is_preview: bool = False
+    """Whether the preview is rendered, by its View menu."""
+    latest: int | None = None
+    """The frame that was counted last."""
 
 
 @dataclass(slots=True)
@@ -56,23 +61,63 @@ class _RenderState:
 
 _STATE = _RenderState()
 
+_ENDINGS = {
+    (False, False): mark("Rendered: {what}"),
+    (False, True): mark("Render cancelled after {what}"),
+    (True, False): mark("Preview rendered: {what}"),
+    (True, True): mark("Preview render cancelled after {what}"),
+}
+"""How a message begins, by whether the preview was rendered and whether that was cancelled."""
+
 
 def describe_render(render: _Render) -> tuple[str, str]:
     """The message about a render that has ended, and its level (INFO or WARNING)."""
     what = translate(
         "{frames} in {time}", frames=count(render.frames, "frame"), time=describe_time(render.ended - render.began)
     )
-    message = (
-        translate("Render cancelled after {what}", what=what)
-        if render.is_cancelled
-        else translate("Rendered: {what}", what=what)
-    )
+    message = translate(_ENDINGS[render.is_preview, render.is_cancelled], what=what)
     message += translate(", {frames} with covered strips", frames=render.covered_frames)
     if render.black_frames:
         message += translate(", {frames} with strips in black", frames=render.black_frames)
     if render.path and not render.is_cancelled:
         message += f": {Path(render.path).name}"
     return message, "WARNING" if render.black_frames or render.is_cancelled else "INFO"
+
+
+def begin_preview(scene: bpy.types.Scene, is_animation: bool) -> None:
+    """Note that a preview render has begun, after the guard has blacked out what it must."""
+    render = _STATE.render = _start(scene)
+    if render is not None:
+        render.is_preview = True
+        if not is_animation:
+            _count_frame(render, scene.frame_current)
+
+
+def count_preview_frame(scene: bpy.types.Scene) -> None:
+    """Note the frame of the animation that the preview render comes to."""
+    render, frame = _STATE.render, scene.frame_current
+    # Blender also goes through the frames that the scene's step leaves out, and back to the playhead at the end.
+    if render is None or frame == render.latest or frame not in _list_frames(scene):
+        return
+    _count_frame(render, frame)
+    render.path = scene.render.frame_path(frame=frame)
+
+
+def end_preview(scene: bpy.types.Scene, is_animation: bool) -> None:
+    """Note that a preview render has ended."""
+    render, frames = _STATE.render, _list_frames(scene)
+    # Pictures that exist and stay are passed over without a handler.
+    if render is not None and is_animation and (scene.render.use_overwrite or scene.render.is_movie_format):
+        _end(bool(frames) and render.latest != frames[-1])
+    else:
+        _end(False)
+
+
+def _list_frames(scene: bpy.types.Scene) -> range:
+    """The frames that a preview render of the animation writes."""
+    if scene.use_preview_range:
+        return range(scene.frame_preview_start, scene.frame_preview_end + 1, scene.frame_step)
+    return range(scene.frame_start, scene.frame_end + 1, scene.frame_step)
 
 
 def _list_ranges(scene: bpy.types.Scene) -> tuple[Ranges, Ranges]:
@@ -89,20 +134,26 @@ def _list_ranges(scene: bpy.types.Scene) -> tuple[Ranges, Ranges]:
     return covered, black
 
 
-@persistent
-def _begin(scene: bpy.types.Scene, _: object = None) -> None:
+def _start(scene: bpy.types.Scene) -> _Render | None:
     covered, black = _list_ranges(scene)
     # A project in which nothing is covered is none of our business.
     is_used = bool(covered or black or list_own_masks())
-    _STATE.render = _Render(time.monotonic(), covered, black) if is_used else None
+    return _Render(time.monotonic(), covered, black) if is_used else None
+
+
+@persistent
+def _begin(scene: bpy.types.Scene, _: object = None) -> None:
+    _STATE.render = _start(scene)
 
 
 @persistent
 def _count(scene: bpy.types.Scene, _: object = None) -> None:
-    render = _STATE.render
-    if render is None:
-        return
-    frame = scene.frame_current
+    if _STATE.render is not None:
+        _count_frame(_STATE.render, scene.frame_current)
+
+
+def _count_frame(render: _Render, frame: int) -> None:
+    render.latest = frame
     render.frames += 1
     render.covered_frames += any(start <= frame < stop for start, stop in render.covered)
     render.black_frames += any(start <= frame < stop for start, stop in render.black)
