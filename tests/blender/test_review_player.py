@@ -147,3 +147,12 @@ def test_one_line_says_where_a_strip_stands(project: tuple[Any, Any, Any], film:
     leave_uncovered(bare, True)
     assert describe_strip(scene, bare).words == "Left uncovered"
     assert describe_strip(scene, None).operator == ""
+
+
+def test_a_low_preview_shows_less_of_the_question_and_leaves_the_item_free() -> None:
+    asked, more = ["one", "two", "three"], ["2 items left", "keys", "more keys"]
+    assert question.shorten_question(asked, more, 6) == (asked, more)
+    assert question.shorten_question(asked, more, 4) == (asked, ["2 items left"])
+    assert question.shorten_question(asked, more, 3) == (["one", "two ..."], ["2 items left"])
+    assert question.shorten_question(asked, more, 0) == (["one ..."], ["2 items left"])
+    assert asked == ["one", "two", "three"]

@@ -76,7 +76,7 @@ class FACEBLUR_OT_review(bpy.types.Operator):
         begin_session()
         self._timer = context.window_manager.event_timer_add(_TICK_S, window=context.window)
         context.window_manager.modal_handler_add(self)
-        _show_hints(context)
+        context.workspace.status_text_set(compose_hints())
         redraw()
         return {"RUNNING_MODAL"}
 
@@ -121,7 +121,7 @@ class FACEBLUR_OT_review(bpy.types.Operator):
         self._ticks += 1
         if self._ticks % _HINT_TICKS == 0 and len(context.window.modal_operators) == 1:
             # Blender's own modal tools take the status bar, and leave it empty.
-            _show_hints(context)
+            context.workspace.status_text_set(compose_hints())
         if SESSION.loop is not None:
             advance_loop(scene)
             redraw()
@@ -160,10 +160,9 @@ class FACEBLUR_OT_review(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def _show_hints(context: bpy.types.Context) -> None:
-    context.workspace.status_text_set(
-        "   ".join([translate("Review") + ":", *(f"{translate(key)}: {translate(words)}" for key, words in HINTS)])
-    )
+def compose_hints() -> str:
+    """The keys of the review, as the status bar shows them."""
+    return "   ".join([translate("Review") + ":", *(f"{translate(key)}: {translate(words)}" for key, words in HINTS)])
 
 
 def _has_open_item(context: bpy.types.Context) -> bool:

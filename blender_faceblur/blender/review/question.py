@@ -21,6 +21,9 @@ from .session import SESSION
 _LETTER = 0.5
 """Width of a letter as a share of the font's size, to break lines."""
 
+_HIGHEST = 0.45
+"""The share of a preview's height that the lines take at most. Raising it hides more of the item in a low preview."""
+
 
 def compose_question(context: bpy.types.Context, letters: int) -> tuple[list[str], list[str]]:
     """The question, then the state of the review and its keys, in lines of at most so many letters.
@@ -44,6 +47,16 @@ def compose_question(context: bpy.types.Context, letters: int) -> tuple[list[str
     ]
 
 
+def shorten_question(question: list[str], more: list[str], most: int) -> tuple[list[str], list[str]]:
+    """What fits into so many lines: the keys go first, which the status bar has too, then the end of the question."""
+    most = max(most, 2)
+    more = more[: max(most - len(question), 1)]
+    if len(question) + len(more) > most:
+        question = [*question[: most - len(more)]]
+        question[-1] += " ..."
+    return question, more
+
+
 def draw_question(context: bpy.types.Context) -> None:
     """Draw the lines at the top of a preview."""
     import blf
@@ -56,9 +69,10 @@ def draw_question(context: bpy.types.Context) -> None:
     question, more = compose_question(context, letters)
     if not question:
         return
+    step, pad = 1.45 * size, 0.7 * size
+    question, more = shorten_question(question, more, int((_HIGHEST * region.height - pad) / step))
     lines = [*question, *more]
     blf.size(0, size)
-    step, pad = 1.45 * size, 0.7 * size
     width = max(blf.dimensions(0, line)[0] for line in lines) + 2 * pad
     left = max((region.width - width) / 2, 0.0)
     # Blender's own texts over the preview are at its upper edge, and ours at its lower one.
