@@ -50,7 +50,14 @@ EVERY = 3
 """The step, in frames, in which a verification searches for unexpected faces."""
 
 BLENDER_CODECS = ("auto", "h264", "h265", "ffv1")
-TRACKS_ENDINGS = {"json": ".json", "csv": ".csv", "mot": ".txt", "fusion": ".setting"}
+TRACKS_ENDINGS = {
+    "json": ".json",
+    "csv": ".csv",
+    "mot": ".txt",
+    "fusion": ".setting",
+    "after-effects": ".jsx",
+    "nuke": ".py",
+}
 MATTE_ENDINGS = {"ffv1": ".mkv", "prores": ".mov", "png": ""}
 RENDERERS = ("direct", "blender")
 
@@ -153,7 +160,8 @@ def _add_exchange_options(parser: argparse.ArgumentParser) -> None:
         "--save-tracks",
         type=Path,
         metavar="FILE|FOLDER",
-        help="save the tracks: as JSON, as a table (.csv), in the MOT format (.txt) or as masks for Fusion (.setting)",
+        help="save the tracks: as JSON, as a table (.csv), in the MOT format (.txt), or as animated masks for Fusion "
+        "and Resolve (.setting), After Effects (.jsx) or Nuke (.py)",
     )
     group.add_argument(
         "--tracks-format",
@@ -452,6 +460,8 @@ def _plan(options: argparse.Namespace, blender: Path | None) -> tuple[list[FilmJ
     )
     if options.report is not None and options.report.suffix and options.report.suffix.lower() not in ENDINGS:
         raise FaceBlurError(f"--report {options.report}: the name of a report must end in {' or '.join(ENDINGS)}.")
+    if options.save_tracks is not None and options.save_tracks.suffix.lower() == ".nk":
+        raise FaceBlurError(f"--save-tracks {options.save_tracks}: masks for Nuke are a script. End its name with .py.")
     if not jobs:
         raise FaceBlurError("The inputs contain no films or pictures.")
     if options.inverse and options.verify:

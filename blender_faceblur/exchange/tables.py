@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tracks as tables for other programs: a CSV with one row per face and frame, and the MOT challenge's format."""
+"""The tracks as files for other programs: a CSV with one row per face and frame, the MOT challenge's format, masks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import TextIO
 
 from ..core.document.tracks_file import write_document
 from ..core.types import Ellipse, FaceBlurError, Sample, Track, TrackDocument
+from .after_effects import write_after_effects
 from .fusion import write_fusion
+from .nuke import write_nuke
 
 COLUMNS = (
     *("frame", "seconds", "track", "kind", "status", "covered", "left", "top", "width", "height"),
@@ -21,10 +23,10 @@ COLUMNS = (
 
 
 def write_tracks(document: TrackDocument, path: Path, ending: str) -> None:
-    """Write the document as a table (.csv), in the MOT format (.txt), as masks for Fusion (.setting), or with any other
-    ending as its own JSON.
+    """Write the document as a table (.csv), in the MOT format (.txt), as masks for Fusion (.setting), After Effects
+    (.jsx) or Nuke (.py), or with any other ending as its own JSON.
 
-    Raises FaceBlurError where the file cannot be written, or `write_fusion` does.
+    Raises FaceBlurError where the file cannot be written, or its pixels are not square and masks need that.
     """
     write = WRITERS.get(ending)
     if write is None:
@@ -74,6 +76,8 @@ WRITERS: dict[str, Callable[[TrackDocument, TextIO], None]] = {
     ".csv": write_csv,
     ".txt": write_mot,
     ".setting": write_fusion,
+    ".jsx": write_after_effects,
+    ".py": write_nuke,
 }
 
 
