@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Start a worker process, read its lines without blocking forever, and end it."""
+"""Start a worker process, or a job in a thread beside it, read its lines without blocking forever, and end it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from ..core.types import FaceBlurError
 from .child import LASTING
-from .protocol import LONGEST_LINE, ErrorMessage, Finished, Running, parse_line
+from .protocol import LONGEST_LINE, ErrorMessage, Finished, Running, parse_line, to_line
 
 _CHILD = Path(__file__).resolve().with_name("child.py")
 
@@ -35,9 +35,14 @@ class ProcessSettings:
     silence_s: float = 240.0
     """Seconds without a line after which the process counts as stuck. Raising it waits longer for slow machines, and
     for processes that hang. Origin not recorded."""
+    thread_end_s: float = 20.0
+    """Seconds to wait for a job in a thread that is no longer wanted: it ends at its next picture. Raising it waits
+    longer for one that hangs. Origin: not measured."""
 
 
 PROCESS = ProcessSettings()
+
+NO_MEMORY = "There is not enough memory for the analysis. Close other programs or use fewer processes."
 
 
 class WorkerProcess:
@@ -153,7 +158,69 @@ class WorkerProcess:
                     stream.close()
 
 
-def listen(processes: Mapping[int, WorkerProcess], name: str, kinds: tuple[type, ...]) -> Iterator[tuple[int, Any]]:
+class WorkerThread:
+    """A job in a thread of this process, which is heard like a WorkerProcess: it shares a job with other processes
+    without the time and memory that another process takes."""
+
+    def __init__(self, job: Callable[[Callable[[Any], None]], None]) -> None:
+        """`job` gets a function that sends a message, and may raise FaceBlurError."""
+        self.lines: queue.Queue[str | None] = queue.Queue(PROCESS.queued_lines)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(job,), daemon=True)
+        self._thread.start()
+
+    def _run(self, job: Callable[[Callable[[Any], None]], None]) -> None:
+        try:
+            job(lambda message: self._put(to_line(message)))
+        except _StoppedError:
+            return
+        except (FaceBlurError, MemoryError) as error:
+            with contextlib.suppress(_StoppedError):
+                self._put(to_line(ErrorMessage(str(error) or NO_MEMORY)))
+        finally:
+            # Any other error is a fault of the program, which the thread prints.
+            with contextlib.suppress(_StoppedError):
+                self._put(None)
+
+    def _put(self, line: str | None) -> None:
+        while not self._stopped.is_set():
+            try:
+                self.lines.put(line, timeout=0.5)
+            except queue.Full:
+                continue
+            return
+        raise _StoppedError
+
+    def describe_end(self) -> str:
+        """One line that says how a job whose output has ended came to its end."""
+        return "it ended without a result"
+
+    def last_errors(self) -> str:
+        return ""
+
+    def kill(self) -> None:
+        """End the job at its next message, and wait for that."""
+        self._stopped.set()
+        self._thread.join(timeout=PROCESS.thread_end_s)
+
+
+class _StoppedError(Exception):
+    """The messages of a job in a thread are no longer wanted."""
+
+
+class Heard(Protocol):
+    """What `listen` needs: a WorkerProcess or a WorkerThread."""
+
+    lines: queue.Queue[str | None]
+
+    def describe_end(self) -> str: ...
+
+    def last_errors(self) -> str: ...
+
+    def kill(self) -> None: ...
+
+
+def listen(processes: Mapping[int, Heard], name: str, kinds: tuple[type, ...]) -> Iterator[tuple[int, Any]]:
     """The messages of processes that share a job, each with its process's number, until all have finished.
 
     Messages are of these `kinds` or Finished, plus one Running for all once every process has named its provider.

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The jobs of worker processes: one process leads an analysis, and its children analyse one segment of frames each."""
+"""The jobs of worker processes: one process leads an analysis, and it and its children analyse one segment each."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from ..detectors.providers import choose_providers, list_available
 from ..files.paths import get_model_path
 from ..files.storage import name_stored, read_stored, store
 from ..recognition import get_recognizer
-from ..sources import SourceGuard
+from ..sources import FrameSource, SourceGuard
 from .checkpoint import Checkpoint, split_known
 from .embedding import embed_pictures, embed_tracks
 from .ensemble import (
@@ -44,7 +44,7 @@ from .gpu_probe import choose_faster
 from .live_embedding import LiveEmbedder
 from .opening import open_requested, read_rate
 from .painting import paint
-from .process import WorkerProcess, listen
+from .process import NO_MEMORY, Heard, WorkerProcess, WorkerThread, listen
 from .protocol import (
     AnalysisRequest,
     BoxEmbedding,
@@ -116,48 +116,53 @@ def _run_job(line: str, send: OnProgress, networks: Networks) -> int:
         send(ErrorMessage(str(error)))
         return 1
     except MemoryError:
-        send(ErrorMessage("There is not enough memory for the analysis. Close other programs or use fewer processes."))
+        send(ErrorMessage(NO_MEMORY))
         return 1
     return 0
 
 
 def _detect_segment(request: SegmentRequest, send: OnProgress, networks: Networks) -> None:
+    with open_requested(request.source, "the analysis began") as source:
+        _detect_in(source, request, send, networks)
+
+
+def _detect_in(source: FrameSource, request: SegmentRequest, send: OnProgress, networks: Networks) -> None:
+    """Carry out a request about an open source."""
     preset = get_preset(request.preset)
     uses, _ = choose_usable(preset)
-    with open_requested(request.source, "the analysis began") as source:
-        info = source.info
-        frame_size = (info.width, info.height)
-        sessions = open_sessions(networks, uses, request.provider)
-        detectors = combine_passes([(sessions[u.detector], u) for u in uses], frame_size)
-        send(Started(request.stop - request.start))
-        warned = _warn_newly(sessions.values(), 0, send)
-        send(Running(" and ".join(sorted({detector.provider for detector in sessions.values()}))))
-        frames = source.read_frames(request.start, request.stop, compute_decode_size(frame_size, uses))
-        count = 0
-        rate = float(info.frame_rate)
-        seeing: Sequence[tuple[Detector, DetectorUse]] = detectors
-        if request.recognise and not source.upright_turn:
-            recognizer = networks.open(get_recognizer(RECOGNIZER), get_model_path(RECOGNIZER))
-            watch = LiveEmbedder(frame_size, rate, recognizer, send)
-            frames, seeing = watch.pass_frames(frames), watch.observe(detectors)
-        stride = compute_stride(preset.detect_every_s, rate)
-        opinion = open_opinion(networks, preset)
-        for record in analyse_frames(
-            frames,
-            frame_size,
-            rate,
-            seeing,
-            preset.strong_confidence,
-            source.upright_turn,
-            stride,
-            opinion.score_faces if opinion is not None else None,
-            make_turned(sessions) if preset.seeks_turned else None,
-            preset.seeks_enlarged,
-        ):
-            send(from_record(record))
-            count += 1
-            warned = _warn_newly(sessions.values(), warned, send)
-        send(Finished(count, source.notes()))
+    info = source.info
+    frame_size = (info.width, info.height)
+    sessions = open_sessions(networks, uses, request.provider)
+    detectors = combine_passes([(sessions[u.detector], u) for u in uses], frame_size)
+    send(Started(request.stop - request.start))
+    warned = _warn_newly(sessions.values(), 0, send)
+    send(Running(" and ".join(sorted({detector.provider for detector in sessions.values()}))))
+    frames = source.read_frames(request.start, request.stop, compute_decode_size(frame_size, uses))
+    count = 0
+    rate = float(info.frame_rate)
+    seeing: Sequence[tuple[Detector, DetectorUse]] = detectors
+    if request.recognise and not source.upright_turn:
+        recognizer = networks.open(get_recognizer(RECOGNIZER), get_model_path(RECOGNIZER))
+        watch = LiveEmbedder(frame_size, rate, recognizer, send)
+        frames, seeing = watch.pass_frames(frames), watch.observe(detectors)
+    stride = compute_stride(preset.detect_every_s, rate)
+    opinion = open_opinion(networks, preset)
+    for record in analyse_frames(
+        frames,
+        frame_size,
+        rate,
+        seeing,
+        preset.strong_confidence,
+        source.upright_turn,
+        stride,
+        opinion.score_faces if opinion is not None else None,
+        make_turned(sessions) if preset.seeks_turned else None,
+        preset.seeks_enlarged,
+    ):
+        send(from_record(record))
+        count += 1
+        warned = _warn_newly(sessions.values(), warned, send)
+    send(Finished(count, source.notes()))
 
 
 def _warn_newly(detectors: Iterable[FaceDetector], known: int, send: OnProgress) -> int:
@@ -170,13 +175,16 @@ def _warn_newly(detectors: Iterable[FaceDetector], known: int, send: OnProgress)
 
 
 def _lead(request: AnalysisRequest, send: OnProgress, networks: Networks) -> None:
-    _Analysis(request, send, networks).run()
+    analysis = _Analysis(request, send, networks)
+    with analysis.source:
+        analysis.run()
 
 
 class _Analysis:
-    """An analysis that this process leads: child processes analyse the frames, and this one builds the document.
+    """An analysis that this process leads: it analyses the first frames in a thread, child processes those of the other
+    parts, and then it builds the document.
 
-    A single picture is analysed in this process. Its methods raise FaceBlurError if the request cannot be carried out.
+    Its methods raise FaceBlurError if the request cannot be carried out.
     """
 
     def __init__(self, request: AnalysisRequest, send: OnProgress, networks: Networks) -> None:
@@ -199,8 +207,8 @@ class _Analysis:
         self._provider = choose_providers(list_available(), self._choice, sys.platform)[0]
         read_rate(request.source)
         self._guard = SourceGuard(Path(request.source.path), request.source.files)
-        with open_requested(request.source) as source:
-            self._info = source.info
+        self.source = open_requested(request.source)
+        self._info = self.source.info
         if self._guard.fingerprint != self._info.fingerprint:
             raise FaceBlurError(f"{self._info.file_name} changed while it was opened. Start again.")
         self._first, self._stop = _get_span(request, self._info)
@@ -265,29 +273,40 @@ class _Analysis:
         return split_known(own, checkpoint.read() if checkpoint is not None else [])
 
     def _detect(self, parts: list[tuple[Segment, list[Frame]]], collector: _Collector) -> list[str]:
-        """Collect all frames, known ones and those from one process for each other part; returns the sources' notes.
+        """Collect all frames, known ones and those of the other parts; returns the sources' notes.
 
-        The start of a process takes longer than a picture: that of a single one is analysed here.
-
-        The checkpoint keeps the frames that were analysed before a failure.
+        The first part that is not known is analysed in this process: the start of another one takes longer than many
+        pictures. The checkpoint keeps the frames that were analysed before a failure.
         """
         if collector.checkpoint is not None:
             collector.checkpoint.begin(parts)
-        processes: dict[int, WorkerProcess] = {}
+        processes: dict[int, Heard] = {}
+        own: int | None = None
         try:
             for number, (part, frames) in enumerate(parts):
                 for frame in frames:
                     collector.table.add(number, to_record(frame))
                 if not frames and self._info.frame_count == 1:
-                    _detect_segment(self._request_segment(part), partial(collector.take, number), self._networks)
+                    request = self._request_segment(part)
+                    _detect_in(self.source, request, partial(collector.take, number), self._networks)
+                elif not frames and own is None:
+                    own = number
                 elif not frames:
                     processes[number] = WorkerProcess(to_line(self._request_segment(part)))
+            if own is not None:
+                # Last, since it takes time from the start of the others.
+                processes[own] = WorkerThread(partial(self._detect_here, self._request_segment(parts[own][0])))
             return collector.collect(processes)
         finally:
             for process in processes.values():
                 process.kill()
             if collector.checkpoint is not None:
                 collector.checkpoint.close(finished=not collector.table.count_missing())
+
+    def _detect_here(self, request: SegmentRequest, send: OnProgress) -> None:
+        """Analyse a part of the film in this process, with networks whose memory is free afterwards."""
+        with Networks() as networks:
+            _detect_in(self.source, request, send, networks)
 
     def _request_segment(self, part: Segment) -> SegmentRequest:
         reach = Tracker.compute_reach(float(self._info.frame_rate))
@@ -356,8 +375,8 @@ class _Collector:
         self._warned: set[str] = set()
         self._notes: dict[str, None] = {}
 
-    def collect(self, processes: dict[int, WorkerProcess]) -> list[str]:
-        """Listen until every process has finished; returns their sources' notes. Raises FaceBlurError if any fails."""
+    def collect(self, processes: Mapping[int, Heard]) -> list[str]:
+        """Listen until every part is finished; returns the sources' notes. Raises FaceBlurError if any fails."""
         began = reported = time.monotonic()
         before = self.table.frame_count - self.table.count_missing()
         for number, message in listen(processes, "Analysis process", (Started, Warned, Frame, BoxEmbedding)):

@@ -25,7 +25,7 @@ from blender_faceblur.detectors.base import FaceDetector
 from blender_faceblur.files.paths import get_model_path, get_models_folder
 from blender_faceblur.worker import child, client, ensemble, process, work
 from blender_faceblur.worker.client import AnalysisOptions, build_request, describe_provider, probe_providers, run_job
-from blender_faceblur.worker.process import WorkerProcess, listen
+from blender_faceblur.worker.process import WorkerProcess, WorkerThread, listen
 from blender_faceblur.worker.protocol import (
     AnalysisRequest,
     EmbeddingsDone,
@@ -222,6 +222,39 @@ def test_messages_are_read_until_every_process_has_finished(monkeypatch: pytest.
         listen_to([to_line(half)])
 
 
+def test_a_job_in_a_thread_is_heard_like_a_process() -> None:
+    done = Finished(1, [])
+
+    def fail(send: Any) -> None:
+        send(Progress(Stage.VERIFY, 1, 2, 0.0))
+        raise FaceBlurError("the film is gone")
+
+    def crash(send: Any) -> None:
+        return None
+
+    half = Progress(Stage.VERIFY, 1, 2, 0.0)
+    heard: Any = {0: RecordedProcess([to_line(half), to_line(done)]), 1: WorkerThread(lambda send: send(done))}
+    assert len(list(listen(heard, "Analysis process", (Progress,)))) == 3
+    with pytest.raises(FaceBlurError, match="the film is gone"):
+        list(listen({0: WorkerThread(fail)}, "Analysis process", (Progress,)))
+    with pytest.raises(FaceBlurError, match="process 1 crashed"):
+        list(listen({0: WorkerThread(crash)}, "Analysis process", (Progress,)))
+
+
+def test_a_job_in_a_thread_ends_when_it_is_no_longer_wanted() -> None:
+    sent = []
+
+    def go_on(send: Any) -> None:
+        while True:
+            send(Progress(Stage.VERIFY, 1, 2, 0.0))
+            sent.append(1)
+
+    job = WorkerThread(go_on)
+    assert job.lines.get(timeout=5) is not None
+    job.kill()
+    assert not job._thread.is_alive() and sent
+
+
 def test_warnings_and_providers_of_segments_are_reported_once() -> None:
     def record(provider: str, warning: str) -> RecordedProcess:
         frame, end = Frame(0, False, False, [], [], True), Finished(1, [])
@@ -372,15 +405,14 @@ def test_a_killed_segment_fails_the_job(film: Path, tmp_path: Path, monkeypatch:
         def __init__(self, line: str) -> None:
             super().__init__(line)
             started.append(self)
-            if len(started) == 2:
-                self._process.kill()
+            self._process.kill()
 
     monkeypatch.setattr(work, "WorkerProcess", Dying)
     request = build_request(film, tmp_path / "tracks.json", AnalysisOptions("fast", processes=2))
     with pytest.raises(FaceBlurError, match=r"process 2 crashed|process 2 has stopped"):
         work._lead(request, lambda message: None, ensemble.Networks())
     assert not (tmp_path / "tracks.json").exists()
-    assert all(p._process.poll() is not None for p in started)
+    assert len(started) == 1 and started[0]._process.poll() is not None
 
 
 def write_glide(folder: Path, count: int) -> list[str]:
