@@ -197,7 +197,9 @@ def _to_reference(media: Media) -> dict[str, Any]:
         else _to_range(media.first, media.rate, media.length, media.rate),
     }
     if not media.files:
-        return {"OTIO_SCHEMA": "ExternalReference.1", **shared, "target_url": media.path.as_uri()}
+        # A plain path, as Resolve writes it itself. Resolve 20.2 does not take file URLs
+        # (github.com/AcademySoftwareFoundation/OpenTimelineIO/issues/1985); the format allows both.
+        return {"OTIO_SCHEMA": "ExternalReference.1", **shared, "target_url": str(media.path)}
     parts = split_number(media.files)
     assert parts is not None
     prefix, first, digits, suffix = parts
