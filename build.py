@@ -30,13 +30,15 @@ COMMANDS = {
         (
             "measure: bench speed CLIP, bench crowd [FOLDER], bench encoders CLIP, bench hostile, bench soak, "
             "bench accuracy [FOLDER], bench strength FOLDER, bench identity FOLDER, bench plates FOLDER, "
-            "bench recogniser PACKAGE FOLDER, bench opinion FOLDER..., bench effort [FOLDER]"
+            "bench recogniser PACKAGE FOLDER, bench opinion FOLDER..., bench effort [FOLDER], "
+            "bench desk [FOLDER]"
         ),
     ),
 }
 BENCHMARKS = (
     "accuracy",
     "crowd",
+    "desk",
     "effort",
     "encoders",
     "hostile",
@@ -50,13 +52,13 @@ BENCHMARKS = (
 )
 ON_REQUEST = {"ensemble": ("ensemble", "five")}
 """Presets whose weights and packages are fetched only for commands that name them, by one of these names."""
-NEED_BPY = ("test", "lint", "package", "translations", "library", "bench soak", "bench strength")
+NEED_BPY = ("test", "lint", "package", "translations", "library", "bench desk", "bench soak", "bench strength")
 """Commands that always use Blender as a Python package."""
 NEED_BLENDER = ("bench speed",)
 """Commands that use Blender, unless an option skips it: the application if they are given one, or else the package."""
 SKIP_BLENDER = {"--no-blender", "--analysis-only"}
 NEED_TEST_PACKAGES = ("test", "lint")
-NEED_PORTRAIT = ("demo", "bench accuracy", "bench crowd", "bench effort")
+NEED_PORTRAIT = ("demo", "bench accuracy", "bench crowd", "bench desk", "bench effort")
 SHORTEST = {"--blender": "--ble", "--save-blend": "--save-b", "--renderer": "--ren"}
 """The options that decide whether Blender is needed -> the shortest beginning by which argparse recognises them."""
 NEED_WEIGHTS = ("blur", "test", "demo", "bench", "package")
