@@ -63,8 +63,15 @@ def test_what_the_other_network_denies_is_no_face() -> None:
 
 def test_what_is_found_as_it_is_is_not_followed() -> None:
     search = make_search(Finder())
-    known = [np.array([198.0, 98, 212, 114])]
+    known = [(np.array([198.0, 98, 212, 114]), 0.3)]
     assert search.search(0, draw(200), known, is_look=True) == [] and not search.is_following(1)
+
+
+def test_a_small_face_is_found_in_what_looks_weakly_like_a_large_one() -> None:
+    large, sure = np.array([150.0, 50, 300, 250]), ENLARGED.same_size_confidence
+    assert len(make_search(Finder()).search(0, draw(200), [(large, sure - 0.01)], is_look=True)) == 1
+    # It may be an eye of a face that is clear.
+    assert make_search(Finder()).search(0, draw(200), [(large, sure)], is_look=True) == []
 
 
 def test_a_face_that_is_followed_may_be_less_clear_than_when_it_was_found() -> None:

@@ -274,7 +274,8 @@ class _FrameAnalyser:
             return fused
         seen = frame.get_largest()
         scale = np.array(seen.shape[1::-1]) / np.array(self._upright_size)
-        found = enlarged.search(source_frame, seen, [one.box * np.tile(scale, 2) for one in fused], is_look=is_look)
+        known = [(one.box * np.tile(scale, 2), one.confidence) for one in fused]
+        found = enlarged.search(source_frame, seen, known, is_look=is_look)
         if not found:
             return fused
         frame.enlarged = _scale_detections(found, *(1 / scale).tolist())
