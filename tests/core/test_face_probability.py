@@ -13,7 +13,7 @@ from blender_faceblur.core.tracking.face_probability import FACE_PROBABILITY, Fa
 from blender_faceblur.core.tracking.linking import LinkedTracks, link_tracks
 from blender_faceblur.core.tracking.observations import ObservationTable, Segment
 from blender_faceblur.core.tracking.tracker import FrameRecord, Observation
-from blender_faceblur.core.types import ReviewReason, SuppressionReason
+from blender_faceblur.core.types import ReviewReason, Sample, SuppressionReason
 from blender_faceblur.reporting.wording import describe_status
 
 SIZE, RATE, COUNT = (1280, 720), 25.0, 60
@@ -93,19 +93,78 @@ def test_small_brief_agreed_and_confident_tracks_are_not_contradicted() -> None:
         assert len(linked.tracks) == 1 and not linked.uncovered
 
 
+def link_lasting(
+    seen: int = 40, scored: int = 40, score: float = 0.1, agreed: int = 0, best: float = 0.75, usual: float = 0.4
+) -> LinkedTracks:
+    """A square that one detector finds in `seen` frames, of which the first `scored` have scores now and then."""
+    table = ObservationTable([Segment(0, COUNT)])
+    box = np.array([300.0, 200.0, 380.0, 280.0])
+    for frame in range(COUNT):
+        votes = 2 if 10 <= frame < 10 + agreed else 1
+        confidence = best if frame < 14 else usual
+        opinion = score if frame % 4 == 0 and frame < 10 + scored else math.nan
+        one = [Observation(0, box, confidence, 0.0, votes, b"", opinion)] if 10 <= frame < 10 + seen else []
+        table.add(0, FrameRecord(frame, False, False, one))
+    return link_tracks(table, COUNT, SIZE, RATE, 0.5, cover_uncertain=False, has_several_detectors=True)
+
+
+def test_what_lasts_without_ever_being_confirmed_is_ignored() -> None:
+    (track,) = link_lasting().uncovered
+    assert track.suppression is not None and track.suppression.reason is SuppressionReason.UNLIKELY_FACE
+
+
+def test_what_is_brief_confirmed_or_seen_by_the_network_for_a_while_only_stays_covered() -> None:
+    for linked in (
+        link_lasting(seen=15),
+        link_lasting(scored=14),
+        link_lasting(agreed=3),
+        link_lasting(score=0.3),
+        link_lasting(usual=0.55),
+    ):
+        assert len(linked.tracks) == 1 and not linked.uncovered
+
+
+def link_scored(scores: int) -> LinkedTracks:
+    table = ObservationTable([Segment(0, COUNT)])
+    for frame in range(COUNT):
+        opinion = 0.03 if frame - 20 < scores else math.nan
+        one = [Observation(0, BOX, 0.59, 0.0, 1, b"", opinion)] if 20 <= frame < 30 else []
+        table.add(0, FrameRecord(frame, False, False, one))
+    return link_tracks(table, COUNT, SIZE, RATE, 0.5, cover_uncertain=False, has_several_detectors=True)
+
+
+def test_one_score_alone_uncovers_less_than_several() -> None:
+    assert len(link_scored(2).uncovered) == 1
+    assert len(link_scored(1).tracks) == 1
+
+
+def link_brief(score: float, detected: int = 10) -> tuple[list[Sample], bool]:
+    """The samples of a track that flow carries for five frames before and after its detections; if it is doubted."""
+    table = ObservationTable([Segment(0, COUNT)])
+    for frame in range(COUNT):
+        votes = int(20 <= frame < 20 + detected)
+        near = 15 <= frame < 25 + detected
+        seen = [Observation(0, BOX, 0.6, 0.0, votes, b"", score if votes else math.nan)] if near else []
+        table.add(0, FrameRecord(frame, False, False, seen))
+    linked = link_tracks(table, COUNT, SIZE, RATE, 0.5, cover_uncertain=False, has_several_detectors=True)
+    (track,) = linked.tracks
+    return track.samples, any(item.reason is ReviewReason.UNLIKELY_FACE for item in linked.review_items)
+
+
 def test_extrapolated_covers_of_doubtful_tracks_do_not_grow_as_fast() -> None:
-    sizes = []
-    for score in (0.3, 0.99):
-        table = ObservationTable([Segment(0, COUNT)])
-        for frame in range(COUNT):
-            seen = [Observation(0, BOX, 0.6, 0.0, 1, b"", score)] if 20 <= frame < 30 else []
-            table.add(0, FrameRecord(frame, False, False, seen))
-        linked = link_tracks(table, COUNT, SIZE, RATE, 0.5, cover_uncertain=False, has_several_detectors=True)
-        (track,) = linked.tracks
-        doubtful = any(item.reason is ReviewReason.UNLIKELY_FACE for item in linked.review_items)
-        assert doubtful is (score < 0.5)
-        sizes.append((len(track.samples), track.samples[-1].ellipse.rx))
-    assert sizes[0][0] == sizes[1][0] and sizes[0][1] < 0.8 * sizes[1][1]
+    (doubted, is_doubted), (certain, is_certain) = link_brief(0.3), link_brief(0.99)
+    assert is_doubted and not is_certain
+    assert doubted[-1].ellipse.rx < 0.8 * certain[-1].ellipse.rx
+
+
+def test_the_less_a_doubtful_track_was_seen_the_sooner_its_cover_ends() -> None:
+    for count in (10, 15, 20):
+        samples, is_doubted = link_brief(0.3, count)
+        assert is_doubted
+        share = round(0.25 * (count - 1))
+        assert 20 - samples[0].source_frame == samples[-1].source_frame - 19 - count == share + max(3, share)
+    samples, _ = link_brief(0.99, 15)
+    assert samples[0].source_frame < 15 - 3
 
 
 def test_without_an_opinion_nothing_is_uncovered() -> None:

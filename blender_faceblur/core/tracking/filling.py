@@ -95,10 +95,12 @@ def split_at_gaps(trajectory: Trajectory, cuts: list[int], longest: int) -> list
 
 @dataclass(frozen=True, slots=True)
 class TrajectoryPart:
-    """A trajectory, or a part of one, that is to be filled within its shot, and extrapolated for at most `leaving_s`
-    where it leaves the picture. Extrapolated boxes of what is doubtful grow no more than others without a detection."""
+    """A trajectory, or a part of one, that is to be filled within its shot, and extrapolated for `extrapolate_s`, or
+    for at most `leaving_s` where it leaves the picture. Extrapolated boxes of what is doubtful grow no more than others
+    without a detection."""
 
     trajectory: Trajectory
+    extrapolate_s: float
     leaving_s: float
     is_doubtful: bool = False
 
@@ -185,7 +187,7 @@ def _smooth(
 def _fill(
     part: TrajectoryPart, cuts: list[int], frame_count: int, frame_size: tuple[int, int], frame_rate: float
 ) -> _Filled:
-    trajectory, leaving_s = part.trajectory, part.leaving_s
+    trajectory, extrapolate_s, leaving_s = part.trajectory, part.extrapolate_s, part.leaving_s
     first, last = int(trajectory.frames[0]), int(trajectory.frames[-1])
     shot = bisect_right(cuts, first)
     begin = max(0, cuts[shot - 1] if shot else 0)
@@ -198,8 +200,10 @@ def _fill(
     boxes = _limit_undetected(boxes, evidence == _DETECTED)
     rolls = np.full(len(frames), np.nan)
     rolls[trajectory.frames - first] = trajectory.rolls
-    before = _extend(boxes[::-1], min(first - begin, frame_count), frame_size, frame_rate, leaving_s)[::-1]
-    after = _extend(boxes, min(end - last - 1, frame_count), frame_size, frame_rate, leaving_s)
+    before = _extend(boxes[::-1], min(first - begin, frame_count), frame_size, frame_rate, extrapolate_s, leaving_s)[
+        ::-1
+    ]
+    after = _extend(boxes, min(end - last - 1, frame_count), frame_size, frame_rate, extrapolate_s, leaving_s)
     boxes = np.concatenate([before, boxes, after])
     frames = np.arange(first - len(before), last + 1 + len(after))
     evidence = np.pad(evidence, (len(before), len(after)), constant_values=_EXTRAPOLATED)
@@ -221,13 +225,20 @@ def _compute_certainty(boxes: Array, confidence: Array, undetected_s: Array) -> 
     return np.asarray(sure * np.minimum(1, np.sqrt(compute_areas(boxes)) / FILLING.certain_size_px))
 
 
-def _extend(boxes: Array, room: int, frame_size: tuple[int, int], frame_rate: float, leaving_s: float) -> Array:
+def _extend(
+    boxes: Array,
+    room: int,
+    frame_size: tuple[int, int],
+    frame_rate: float,
+    extrapolate_s: float,
+    leaving_s: float,
+) -> Array:
     """Boxes (K x 4) that extrapolate the end of a trajectory for at most `room` frames.
 
-    A face away from the picture's edges slows down and stops. One that touches an edge and moves outward goes on until
-    its box, enlarged by a third on each side, has left the picture, for at most `leaving_s`.
+    A face away from the picture's edges slows down and stops after `extrapolate_s`. One that touches an edge and moves
+    outward goes on until its box, enlarged by a third on each side, has left the picture, for at most `leaving_s`.
     """
-    extrapolated_frames = max(3, round(FILLING.extrapolate_s * frame_rate))
+    extrapolated_frames = max(3, round(extrapolate_s * frame_rate))
     tail = boxes[-max(3, round(FILLING.end_speed_s * frame_rate)) :]
     centres = (tail[:, :2] + tail[:, 2:]) / 2
     speed = (centres[-1] - centres[0]) / max(len(tail) - 1, 1)

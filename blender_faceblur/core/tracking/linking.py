@@ -15,7 +15,7 @@ from ..document.naming import name_track
 from ..geometry import Array, compute_areas, compute_centre, compute_paired_common_areas, compute_size
 from ..types import ReviewItem, ReviewReason, Sample, Suppression, SuppressionReason, Track, TrackKind, TrackStatus
 from .appearance import is_similar_appearance
-from .face_probability import FACE_PROBABILITY, compute_face_logit, is_contradicted, is_denied
+from .face_probability import FACE_PROBABILITY, compute_face_logit, is_denied, is_unlikely
 from .filling import FILLING, TrajectoryPart, fill_trajectories, split_at_gaps
 from .observations import ObservationTable, Trajectory
 from .review_items import find_review_items, make_review_item
@@ -96,6 +96,11 @@ class LinkingSettings:
     Raising it covers more that is not a face. Origin: in 34 clips that nothing was tuned on, 0.4 s instead of 1.25 s
     avoided a ninth of the needless cover and lost no face; nor did it lose one in any version of the annotated
     clips."""
+    doubtful_beyond_share: float = 0.25
+    """For how long a covered track that the second opinion doubts is carried beyond its first and its last detection,
+    and extrapolated from there, as a share of the time between them. Raising it covers more that is not a face. Origin:
+    a hand that looks like a face for 0.4 s was covered for 1 s; it loses no clear face in any version of the annotated
+    clips (docs/measuring.md)."""
     single_picture_confidence: float = 0.35
     """Confidence (0..1) from which a face in a single picture is covered, since no other frame can confirm it. Raising
     it leaves more faces uncovered. Origin not recorded."""
@@ -165,7 +170,7 @@ def link_tracks(
         Suppression(SuppressionReason.UNLIKELY_FACE)
         if reason is None
         and logit is not None
-        and (logit < FACE_PROBABILITY.covered_logit or is_contradicted(trajectory, frame_size, detected_frames))
+        and is_unlikely(trajectory, logit, frame_size, frame_rate, detected_frames)
         else reason
         for trajectory, reason, logit in zip(trajectories, reasons, logits, strict=True)
     ]
@@ -180,12 +185,8 @@ def link_tracks(
     ]
     kept = _drop_contained(list(zip(trajectories, reasons, suppressed, strict=True)))
     parts = [
-        [
-            # What may not be a face is not extrapolated out of the picture: its motion is as unreliable as its size.
-            TrajectoryPart(part, FILLING.extrapolate_s if reason else FILLING.leaving_s, id(trajectory) in doubtful)
-            for part in split_at_gaps(trajectory, cuts, round(LINKING.join_gap_s * frame_rate))
-        ]
-        for trajectory, reason, _ in kept
+        _list_parts(trajectory, cuts, frame_rate, bool(reason), id(trajectory) in doubtful and not is_suppressed)
+        for trajectory, reason, is_suppressed in kept
     ]
     together = list(itertools.chain.from_iterable(parts))
     filled = iter(fill_trajectories(together, cuts, frame_count, frame_size, frame_rate, margin, shows_faces))
@@ -217,6 +218,23 @@ def link_tracks(
     linked.tracks, linked.uncovered = [track for track, *_ in covered], [track for track, *_ in aside]
     linked.review_items.sort(key=lambda d: d.start)
     return linked
+
+
+def _list_parts(
+    trajectory: Trajectory, cuts: list[int], frame_rate: float, is_weak: bool, is_doubtful: bool
+) -> list[TrajectoryPart]:
+    """The parts of a trajectory between cuts and long gaps."""
+    # What may not be a face is not extrapolated out of the picture: its motion is as unreliable as its size.
+    extrapolate_s, leaving_s = FILLING.extrapolate_s, FILLING.extrapolate_s if is_weak else FILLING.leaving_s
+    if is_doubtful:
+        found = trajectory.frames[trajectory.is_detected()]
+        beyond = LINKING.doubtful_beyond_share * int(found[-1] - found[0])
+        trajectory = _trim_ends(trajectory, round(beyond))
+        extrapolate_s, leaving_s = (min(seconds, beyond / frame_rate) for seconds in (extrapolate_s, leaving_s))
+    return [
+        TrajectoryPart(part, extrapolate_s, leaving_s, is_doubtful)
+        for part in split_at_gaps(trajectory, cuts, round(LINKING.join_gap_s * frame_rate))
+    ]
 
 
 def join_tracklets(
