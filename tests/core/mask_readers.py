@@ -141,8 +141,6 @@ class FusionFile(MaskFile):
 def is_inside(points: list[tuple[Any, Any, Any]], x: Any, y: Any) -> NDArray[np.bool_]:
     """Which points lie inside of a closed Bezier curve, given its points: position, handle before, handle after, the
     handles relative to the position."""
-    from skimage.measure import points_in_poly
-
     t = np.arange(STEPS)[:, None] / STEPS
     outline = []
     for (here, _, after), (there, before, _) in zip(points, [*points[1:], points[0]], strict=True):
@@ -152,8 +150,13 @@ def is_inside(points: list[tuple[Any, Any, Any]], x: Any, y: Any) -> NDArray[np.
     places = np.stack((np.ravel(x), np.ravel(y)), axis=1)
     near = ((places >= polygon.min(axis=0)) & (places <= polygon.max(axis=0))).all(axis=1)
     inside = np.zeros(len(places), bool)
-    if near.any():
-        inside[near] = points_in_poly(places[near], polygon)
+    # A point is inside if a ray from it to the right crosses the outline an odd number of times.
+    (px, py), ends = places[near].T, np.roll(polygon, -1, axis=0)
+    crossed = np.zeros(len(px), bool)
+    for (x1, y1), (x2, y2) in zip(polygon.tolist(), ends.tolist(), strict=True):
+        if y1 != y2:
+            crossed ^= ((y1 <= py) != (y2 <= py)) & (px < x1 + (py - y1) * (x2 - x1) / (y2 - y1))
+    inside[near] = crossed
     return inside.reshape(np.shape(x))
 
 

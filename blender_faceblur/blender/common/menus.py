@@ -26,6 +26,7 @@ class FACEBLUR_MT_strip(bpy.types.Menu):
         layout.operator("faceblur.delete_unused_bakes")
         layout.operator("faceblur.export_covered")
         layout.operator("faceblur.export_timeline")
+        layout.operator("faceblur.export_masks")
         layout.operator("faceblur.verify")
         layout.operator("faceblur.report")
         layout.separator()
@@ -56,3 +57,4 @@ def _draw(self: bpy.types.Menu, context: bpy.types.Context) -> None:
 
 def _draw_export(self: bpy.types.Menu, context: bpy.types.Context) -> None:
     self.layout.operator("faceblur.export_timeline", text="Covered Timeline (.otio)")
+    self.layout.operator("faceblur.export_masks", text="Face Masks (.setting, .jsx, .py)")
