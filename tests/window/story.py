@@ -343,6 +343,20 @@ class Story:
         self.choose_file(project)
         return self.hand.wait("the project is opened again", lambda s: s["loaded"] > loaded and _is_covered(s), 30)
 
+    def open_project(self, name: str) -> State:
+        """Open a project in which all films are covered."""
+        hand = self.hand
+        hand.wait_for_window()
+        loaded = hand.look()["loaded"]
+        hand.move(800, 500)
+        # Blender begins with a splash screen.
+        hand.press("Escape")
+        hand.press("ctrl+o")
+        self.choose_file(self.folder / f"{name}.blend")
+        state = hand.wait("the project is open", lambda s: s["loaded"] > loaded and _is_covered(s), 30)
+        time.sleep(1.0)
+        return state
+
     def choose_from_menu(self, label: str) -> None:
         """Choose an entry of the timeline's menu Strip, or of the menus in it, by searching for its label."""
         left, top, _, _ = self.get_region("SEQUENCER", "HEADER")
@@ -1132,6 +1146,85 @@ def _see_through(story: Story, bare: dict[int, Screenshot]) -> None:
     time.sleep(0.5)
 
 
+def play_timeline(story: Story) -> None:
+    """The review of two films is one: it goes from strip to strip, and undo goes back."""
+    hand = story.hand
+    left = _count_left(story.open_project("timeline"))
+    story.open_tab()
+    x, y, width, height = story.get_region("PREVIEW", "PREVIEW")
+    hand.move(x + 0.8 * width, y + 0.5 * height)
+    hand.press("ctrl+alt+shift+r")
+    hand.wait("the review begins", lambda s: s["frame"] != 1, 20)
+    time.sleep(1.0)
+    hand.photograph("timeline-first")
+    visited = [_get_active(hand.look())]
+    while left:
+        strip = next(s for s in hand.look()["strips"] if s["name"] == visited[-1])
+        hand.check(
+            strip["frames"][0] <= hand.look()["frame"] < strip["frames"][1], "the playhead is in the active strip"
+        )
+        hand.press("Return")
+        hand.wait("one item fewer", lambda s, now=left: _count_left(s) == now - 1, 20)  # type: ignore[misc]
+        left -= 1
+        time.sleep(0.5)
+        visited.append(_get_active(hand.look()))
+        if visited[-1] != visited[0]:
+            hand.photograph("timeline-other")
+    hand.check(set(visited) == {"film 1", "film 2"}, f"the review visits both films: {visited}")
+    hand.photograph("timeline-done")
+    for back, strip_name in enumerate(reversed(visited[:-1]), 1):
+        hand.press("ctrl+z")
+        hand.wait(
+            "undo takes one decision back and returns to its strip",
+            lambda s, now=back, name=strip_name: _count_left(s) == now and _get_active(s) == name,  # type: ignore[misc]
+            10,
+        )
+    hand.photograph("timeline-undone")
+
+
+def play_three_films(story: Story) -> None:
+    """One row for each person in three films, and one decision that shows a person in all of them."""
+    hand = story.hand
+    story.open_project("three films")
+    story.open_tab()
+    story.go_to_frame(20)
+    story.widen_timeline()
+    for panel in (FACES, PEOPLE):
+        story.click("heading", panel)
+        time.sleep(0.5)
+    story.choose_from_menu("Recognise Faces")
+    hand.wait(
+        "three people, each in three films",
+        lambda s: [len(person["faces"]) for person in s["people"]["persons"]] == [3, 3, 3],
+        200,
+    )
+    time.sleep(2.0)
+    hand.photograph("three-films-people")
+    story.choose_person("from this frame", 1)
+    hand.wait(
+        "a reference from the face in this frame",
+        lambda s: not s["addon"]["active"] and s["people"]["persons"][0]["chosen"],
+        60,
+    )
+    story.click("mode")
+    time.sleep(0.6)
+    hand.press("k")
+    hand.wait("the mode", lambda s: s["people"]["mode"] == "KEEP", 5)
+    time.sleep(0.5)
+    hand.photograph("three-films-chosen")
+    story.choose_from_menu("Apply People")
+    hand.wait("one person is visible in all films", lambda s: _count_shown(s) == [2, 2, 2], 20)
+    story.point_at_timeline()
+    hand.press("ctrl+z")
+    hand.wait("one undo covers the person in all films", lambda s: _count_shown(s) == [3, 3, 3], 10)
+    hand.press("ctrl+shift+z")
+    hand.wait("redo", lambda s: _count_shown(s) == [2, 2, 2], 10)
+    story.widen_timeline()
+    for number, strip in enumerate([s for s in hand.look()["strips"] if s["type"] == "MOVIE"], 1):
+        story.go_to_frame(strip["frames"][0] + 10)
+        hand.photograph(f"three-films-{number}")
+
+
 def play_watch(story: Story) -> None:
     """What is played is watched, what is scrubbed is not; a correction makes its stretch unwatched, undo does not."""
     hand = story.hand
@@ -1360,6 +1453,8 @@ STORIES: dict[str, Callable[[Story], None]] = {
     "desk": play_desk,
     "workspace": play_workspace,
     "review": play_review,
+    "timeline": play_timeline,
+    "three films": play_three_films,
     "watch": play_watch,
     "people": play_people,
     "bake": play_bake,
@@ -1375,6 +1470,19 @@ def _has_only_file_browser(state: State) -> bool:
 
 def _has_editor(state: State, kind: str) -> bool:
     return any(area["type"] == kind for area in state["areas"])
+
+
+def _count_left(state: State) -> int:
+    return sum(int(mask["left"]) for mask in state["masks"])
+
+
+def _get_active(state: State) -> str:
+    return next(str(strip["name"]) for strip in state["strips"] if strip["active"])
+
+
+def _count_shown(state: State) -> list[int]:
+    """For each film, how many layers have a cover in any frame."""
+    return [sum(bool(face["spans"]) for face in mask["faces"].values()) for mask in state["masks"]]
 
 
 def _list_workers() -> list[str]:

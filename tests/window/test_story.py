@@ -126,6 +126,45 @@ class Desk:
         return given
 
 
+MAKE_PROJECT = """
+import sys
+import bpy
+
+output, *films = sys.argv[sys.argv.index("--") + 1 :]
+bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=False, app_template="Video_Editing")
+bpy.ops.preferences.addon_enable(module="bl_ext.user_default.faceblur")
+scene = bpy.context.workspace.sequencer_scene or bpy.context.scene
+bpy.context.workspace.sequencer_scene = scene
+scene.render.resolution_x, scene.render.resolution_y, scene.render.fps = WIDTH, HEIGHT, 24
+scene.faceblur.effect, scene.faceblur.color = "solid", (0.0, 0.0, 0.0)
+strips, start = scene.sequence_editor_create().strips, 1
+for number, film in enumerate(films, 1):
+    strip = strips.new_movie(f"film {number}", film, 1, start)
+    strip.select, start = True, strip.right_handle
+scene.frame_end = start - 1
+scene.sequence_editor.active_strip = strips["film 1"]
+assert bpy.ops.faceblur.detect() == {"FINISHED"}
+bpy.ops.wm.save_as_mainfile(filepath=output)
+"""
+"""Blender's script that makes a project of several detected films in a row."""
+
+
+def make_project(desk: Desk, output: Path, films: list[StoryFilm]) -> None:
+    script = output.with_suffix(".py")
+    script.write_text(MAKE_PROJECT.replace("WIDTH, HEIGHT", f"{WIDTH}, {HEIGHT}"), encoding="utf-8")
+    arguments = ["--python-exit-code", "1", "--python", str(script), "--", str(output)]
+    done = subprocess.run(
+        [desk.program, "run", "-b", *arguments, *(str(one.path) for one in films)],
+        capture_output=True,
+        text=True,
+        timeout=400,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "BLENDER_USER_RESOURCES": str(desk.resources)},
+        check=False,
+    )
+    assert done.returncode == 0 and output.is_file(), done.stdout + done.stderr
+
+
 def list_complaints(text: str) -> list[str]:
     return [
         line
@@ -265,6 +304,18 @@ def test_effort(desk: Desk, tmp_path: Path) -> None:
 
 def test_review(desk: Desk, tmp_path: Path) -> None:
     desk.play("review", film(tmp_path / "astronaut.mp4", "demo"), tmp_path, 500)
+
+
+def test_timeline(desk: Desk, tmp_path: Path) -> None:
+    films = [film(tmp_path / "astronaut.mp4", "demo"), film(tmp_path / "longer.mp4", "demo", 5)]
+    make_project(desk, tmp_path / "timeline.blend", films)
+    desk.play("timeline", films[0], tmp_path, 300)
+
+
+def test_three_films(desk: Desk, tmp_path: Path) -> None:
+    films = [film(tmp_path / f"people {number}.mp4", "people", 2 + number / 2) for number in (1, 2, 3)]
+    make_project(desk, tmp_path / "three films.blend", films)
+    desk.play("three films", films[0], tmp_path, 300)
 
 
 def test_watch(desk: Desk, tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ class FACEBLUR_OT_review(bpy.types.Operator):
         if found is None:
             return {"CANCELLED"}
         go_to(scene, *found)
+        # Undoing the first decision must come back to its item, and not to where the editor was before the review.
+        bpy.ops.ed.undo_push(message=self.bl_label)
         begin_session()
         self._timer = context.window_manager.event_timer_add(_TICK_S, window=context.window)
         context.window_manager.modal_handler_add(self)
