@@ -33,10 +33,15 @@ from blender_faceblur.blender.common.jobs import run_to_end
 from blender_faceblur.blender.common.marks import BAKED, get_modifier
 from blender_faceblur.blender.cover import baked
 from blender_faceblur.blender.cover.covering import cover_footage, put_cover, uncover
+from blender_faceblur.blender.cover.projection import get_region_projection
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.guard.checks import check_scene
 from blender_faceblur.blender.masks.changes import change_tracks
 from blender_faceblur.blender.masks.document import load_document
+from blender_faceblur.blender.masks.overlay_cache import refresh_overview
+from blender_faceblur.blender.overlay import coverage, watching
+from blender_faceblur.blender.review import watched
+from blender_faceblur.blender.review.status import describe_strip
 from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.types import (
     Ellipse,
@@ -55,6 +60,7 @@ from blender_faceblur.reporting.progress import Reporter
 from blender_faceblur.sources import compute_fingerprint, open_source
 
 from . import disks
+from .test_overlay import make_region
 
 SOLID = EffectSettings("solid", disks.COVER)
 FRAMES = (1, 12, 25, 40)
@@ -767,3 +773,62 @@ def test_an_unchanged_project_is_evaluated_but_not_painted_again(scene: Any, tmp
     result = run_to_end(bake([strip]))
     assert result.films == [] and apply(result) == ([], [])
     assert baked.is_evaluated(bpy.data.masks["disk faces"]) and check_scene(bpy.context.scene) == []
+
+
+def play(scene: Any, first: int, last: int) -> Any:
+    """Show timeline frames as a playing preview does, then stop. Returns what remains of the scene."""
+    refresh_overview(bpy.data.masks[0])
+    for frame in range(first, last + 1):
+        scene.frame_set(frame)
+        watched.note_shown(frame, 24, watching.list_watchable(scene), 100 + frame / 24)
+    watched.end_playback(100 + (last + 1) / 24)
+    return watched.compute_scene_watch(scene)
+
+
+def test_playing_a_baked_strip_is_watching_it(scene: Any, tmp_path: Path) -> None:
+    assert play(scene, 1, 10).unwatched.tolist() == [False] * 10 + [True] * (disks.FRAMES - 10)
+    bake_all(scene)
+    strip = get_strip(scene)
+    watch = watched.compute_scene_watch(scene)
+    assert watch.describe_share() == "25 %" and watch.shown.all()
+    watched._STATE.summaries.clear()
+    assert describe_strip(scene, strip).words == "Baked, watched 25 %"
+    assert not play(scene, 5, disks.FRAMES).unwatched.any()
+    watched._STATE.summaries.clear()
+    assert describe_strip(scene, strip).words == "Baked"
+    found = coverage.compute_watched_columns(strip, get_region_projection(make_region(120, 1, 0, 61, 5)), 120, {})
+    assert found is not None and not found[1].any()
+    # Unbake, save and open keep it, since it belongs to the mask.
+    bpy.ops.wm.save_mainfile()
+    bpy.ops.wm.open_mainfile(filepath=bpy.data.filepath)
+    scene = bpy.context.workspace.sequencer_scene or bpy.context.scene
+    refresh_overview(bpy.data.masks[0])
+    assert watched.compute_scene_watch(scene).describe_share() == "100 %"
+
+
+def test_a_baked_film_that_lacks_a_correction_is_not_watched(scene: Any, tmp_path: Path) -> None:
+    bake_all(scene)
+    mask = bpy.data.masks[0]
+    mask.layers[1].hide_render = True
+    baked.mark_edited(mask.name)
+    assert watching.list_watchable(scene) == [] and not play(scene, 1, 40).shown.any()
+    mask.layers[1].hide_render = False
+    baked.mark_edited(mask.name)
+    # Only an evaluation tells what a mask covers that may have been edited.
+    assert watching.list_watchable(scene) == []
+    assert check_scene(scene) == []
+    assert not play(scene, 1, 40).unwatched.any()
+    key_shape(mask)
+    baked.mark_edited(mask.name)
+    assert check_scene(scene) != []
+    assert watching.list_watchable(scene) == []
+
+
+def test_a_baked_strip_that_shows_another_file_is_not_watched(scene: Any, tmp_path: Path) -> None:
+    bake_all(scene)
+    strip = get_strip(scene)
+    assert [mask for mask, _ in watching.list_watchable(scene)] == [bpy.data.masks[0]]
+    strip.filepath = str(tmp_path / "disk.mp4")
+    assert watching.list_watchable(scene) == []
+    strip[BAKED]["outlines"] = 7
+    assert watching.list_watchable(scene) == []

@@ -24,7 +24,7 @@ from ..common.context import borrow_selection
 from ..common.footage import KINDS, Footage, get_footage
 from ..common.jobs import Step
 from ..common.marks import BAKED, get_modifier
-from ..cover.baked import BakedRecord, compute_stamp, count_edits, is_baked, mark_evaluated
+from ..cover.baked import BakedRecord, compute_stamp, count_edits, is_baked, mark_evaluated, name_outlines
 from ..cover.covering import MUST_BE_COVERED
 from ..cover.strips import cover_strip, get_mask, remove_strip
 from ..guard.checks import list_rendered
@@ -137,7 +137,7 @@ def _deliver(folder: Path, made: PaintedFootage) -> BakedFilm:
     """Move a film into the folder under its final name, unless it is there since an earlier bake."""
     order, painted = made.order, made.footage
     fingerprint = compute_fingerprint(painted.path, painted.files)
-    stem = f"{order.key}-{name_look(order)}-{made.outlines[:8]}"
+    stem = f"{order.key}-{name_look(order)}{name_outlines(made.outlines)}"
     final = _name_film(folder, stem, painted, fingerprint)
     if not final.exists():
         if painted.files:

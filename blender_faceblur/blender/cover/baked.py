@@ -105,6 +105,8 @@ class _Evaluated:
     """How often each mask was edited, and under an empty name how often all may have been."""
     parts: dict[str, list[bytes]] = field(default_factory=dict)
     """The digests of the first frames of masks whose evaluation goes on."""
+    stamps: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """What `compute_stamp` returned for a mask, and how often it had been edited then."""
 
 
 _EVALUATED = _Evaluated()
@@ -138,6 +140,7 @@ def forget_evaluated() -> None:
     _EVALUATED.digests.clear()
     _EVALUATED.edited.clear()
     _EVALUATED.parts.clear()
+    _EVALUATED.stamps.clear()
 
 
 def count_edits(mask: bpy.types.Mask) -> int:
@@ -177,6 +180,39 @@ def evaluate_part(mask: bpy.types.Mask, frames: int, most: int) -> None:
         mark_evaluated(mask, combine_digests(known))
     else:
         _EVALUATED.parts[mask.name] = known
+
+
+def get_baked_mask(strip: bpy.types.Strip) -> Any:
+    """The mask whose covers the film of a baked strip has, as far as a look can tell that never takes long.
+
+    None for other strips, if the mask was edited after the bake and while that is not known yet, or if the strip shows
+    another file. Whether the film itself was replaced is for the guard to find.
+    """
+    if not is_baked(strip):
+        return None
+    try:
+        record = BakedRecord.load(strip)
+    except FaceBlurError:
+        return None
+    mask = record.mask
+    if mask is None or record.group is None or is_edited(mask):
+        return None
+    # A film, and a folder of pictures, is named after what it covers: see `bake/baking.py`.
+    shown = strip.filepath if strip.type == "MOVIE" else strip.directory
+    if name_outlines(record.outlines) not in shown:
+        return None
+    edits = count_edits(mask)
+    known = _EVALUATED.stamps.get(mask.name)
+    if known is None or known[0] != edits:
+        known = _EVALUATED.stamps[mask.name] = edits, compute_stamp(mask, record.group)
+    if known[1] != record.stamp or _EVALUATED.digests.get(mask.name, record.outlines) != record.outlines:
+        return None
+    return mask
+
+
+def name_outlines(outlines: str) -> str:
+    """What the name of a baked film has of its `outlines`."""
+    return f"-{outlines[:8]}"
 
 
 def explain_change(record: BakedRecord) -> str:

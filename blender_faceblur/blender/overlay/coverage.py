@@ -21,6 +21,7 @@ from ..common.footage import KINDS
 from ..common.marks import BAKED
 from ..common.selection import get_active_footage
 from ..common.speeds import get_timing
+from ..cover.baked import get_baked_mask
 from ..cover.covering import MUST_BE_COVERED
 from ..cover.projection import RegionProjection, get_region_projection
 from ..cover.strips import get_mask
@@ -135,14 +136,15 @@ def compute_watched_columns(
     strip: bpy.types.Strip, view: RegionProjection, width: int, read: dict[int, Frames | None]
 ) -> tuple[int, Codes] | None:
     """The first pixel column of a strip's line in a region of this width, and for each column from there 1 if nobody
-    has watched all of its frames, else 0. None if there is no line.
+    has watched all of its frames, else 0. None if there is no line. A baked strip has one while its film has the covers
+    of its mask.
 
     `read` keeps what was watched of each mask, by its session_uid, for the strips that are drawn together.
     """
     first = max(round(view.to_region(strip.frame_final_start, 0)[0]), 0)
     stop = min(round(view.to_region(strip.frame_final_end, 0)[0]), width)
-    mask = get_mask(strip)
-    if stop <= first or BAKED in strip or mask is None or explain_fault(strip):
+    mask = get_mask(strip) or get_baked_mask(strip)
+    if stop <= first or mask is None or explain_fault(strip):
         return None
     uid = mask.session_uid
     if uid not in read:

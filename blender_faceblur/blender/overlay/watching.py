@@ -14,6 +14,7 @@ import bpy
 from ...core.translation import mark
 from ..common.context import DrawHandlers, get_sequencer_scene
 from ..common.footage import KINDS, get_frame_rate
+from ..cover.baked import get_baked_mask
 from ..cover.fast_playback import is_drawn, is_fast_playback_wanted
 from ..cover.hiding import may_hide
 from ..cover.projection import get_region_projection
@@ -92,7 +93,7 @@ def list_watchable(scene: bpy.types.Scene) -> list[tuple[bpy.types.Mask, int]]:
     found = []
     highest = max((strip.channel for strip in _list_hiding(scene)), default=0)
     for strip in list_shown(scene):
-        mask = get_mask(strip)
+        mask = get_mask(strip) or get_baked_mask(strip)
         if mask is None or explain_fault(strip) or is_drawn(strip) or strip.blend_alpha <= 0:
             continue
         frame = get_source_frame(scene, strip, mask)

@@ -35,7 +35,11 @@ def describe_strip(scene: bpy.types.Scene, strip: bpy.types.Strip | None) -> Str
     if strip is None:
         return StripState("No movie strip is selected", "INFO")
     if BAKED in strip:
-        return StripState("Baked", "CHECKMARK", "faceblur.check", "Check")
+        watch = get_scene_watch(scene)
+        if not watch.unwatched.any():
+            return StripState("Baked", "CHECKMARK", "faceblur.check", "Check")
+        words = translate("Baked, watched {share}", share=watch.describe_share())
+        return StripState(words, "CHECKMARK", "faceblur.check", "Check")
     modifier = get_modifier(strip)
     if modifier is None:
         return StripState("Left uncovered" if is_left_uncovered(strip) else "Not detected", "INFO")

@@ -27,11 +27,12 @@ from ...reporting.report import WatchedSpans
 from ..common.footage import KINDS, compute_source_frame, get_frame_rate
 from ..common.marks import MARK
 from ..common.speeds import get_timing
+from ..cover.baked import get_baked_mask
 from ..cover.hiding import hides, is_animated
 from ..masks.changes import is_held
 from ..masks.faces import is_face
 from ..masks.overlay_cache import CachedMask, get_cached, list_switched_off, refresh_overview
-from ..masks.record import DamagedRecordError, MaskRecord, has_record
+from ..masks.record import DamagedRecordError, MaskRecord, has_record, is_readable
 from ..preferences.properties import get_reviewer
 from .queue import list_covered
 
@@ -109,7 +110,8 @@ class _WatchState:
 
 @dataclass(frozen=True, slots=True)
 class SceneWatch:
-    """Which frames of the timeline have been watched, from `first` on. Only analysed frames of covered strips count."""
+    """Which frames of the timeline have been watched, from `first` on. Only analysed frames of covered strips count,
+    baked ones included."""
 
     first: int
     shown: Frames
@@ -232,7 +234,7 @@ def compute_scene_watch(scene: bpy.types.Scene) -> SceneWatch:
 
 @dataclass(frozen=True, slots=True)
 class _WatchedPart:
-    """What a covered strip shows from a timeline frame on."""
+    """What a covered or baked strip shows from a timeline frame on."""
 
     mask: bpy.types.Mask
     start: int
@@ -252,12 +254,21 @@ def _read_frames(mask: bpy.types.Mask) -> tuple[Frames, Frames] | None:
     return watched, overview.compute_analysed()
 
 
+def _list_watchable(scene: bpy.types.Scene) -> Iterator[tuple[bpy.types.Strip, bpy.types.Mask]]:
+    """The covered strips of a scene, then the baked ones whose films have the covers of their masks."""
+    yield from list_covered(scene)
+    for strip in scene.sequence_editor.strips_all:
+        mask = get_baked_mask(strip) if strip.type in KINDS and not strip.mute else None
+        if mask is not None and is_readable(mask):
+            yield strip, mask
+
+
 def _list_parts(scene: bpy.types.Scene) -> Iterator[_WatchedPart]:
-    """The covered strips in the frames of a scene. Those whose tracks document has not been read are left out."""
+    """The covered and baked strips in the frames of a scene, without those whose tracks document has not been read."""
     first, stop = scene.frame_start, scene.frame_end + 1
     hidden, channels = _compute_hidden(scene, first, stop), scene.sequence_editor.channels
     read: dict[int, tuple[Frames, Frames] | None] = {}
-    for strip, mask in list_covered(scene):
+    for strip, mask in _list_watchable(scene):
         channel = (strip.parent_meta() or strip).channel
         start, end = max(int(strip.frame_final_start), first), min(int(strip.frame_final_end), stop)
         if start >= end or channels[channel].mute:
@@ -277,7 +288,7 @@ def _list_parts(scene: bpy.types.Scene) -> Iterator[_WatchedPart]:
 def compute_source_watch(scene: bpy.types.Scene, mask: bpy.types.Mask) -> WatchedSpans:
     """Which of a mask's source frames need watching, as strips of the scene show them, and who watched which.
 
-    If no covered strip shows the mask, as when it is baked, all its frames do.
+    If no strip shows its covers, all its frames do.
     """
     refresh_overview(mask)
     overview, watched = get_cached(mask).overview, get_watched(mask)
