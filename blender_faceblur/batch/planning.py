@@ -225,10 +225,13 @@ def _get_picture_format(path: Path) -> str:
     return {".jpeg": ".jpg", ".tiff": ".tif", ".heif": ".heic"}.get(path.suffix.lower(), path.suffix.lower())
 
 
-def claim(place: Path, source: Path, taken: dict[Path, Path]) -> None:
-    key = place.resolve()
-    if key == source.resolve() or (place.exists() and place.samefile(source)):
+def claim(place: Path, source: Path, taken: dict[str, Path]) -> None:
+    """Add the path of a result of `source` to those `taken`. Raises FaceBlurError where that is not possible."""
+    resolved = place.resolve()
+    if resolved == source.resolve() or (place.exists() and place.samefile(source)):
         raise FaceBlurError(f"{place} is the input itself. Name another output.")
+    # A Path takes four times the memory of its text.
+    key = str(resolved)
     if key in taken:
         raise FaceBlurError(f"{place} is already the output of {taken[key]}. Name another output.")
     taken[key] = source

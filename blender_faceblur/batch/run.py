@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -52,14 +53,15 @@ from .stages import (
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The state that all runs of a batch share. `taken` maps the paths of their results to the sources."""
+    """The state that all runs of a batch share. `taken` maps the absolute paths of their results to the
+    sources."""
 
     settings: BatchSettings
     reporter: Reporter
     stages: Stages
     workplace: Workplace
     worker: LastingWorker
-    taken: dict[Path, Path] = field(default_factory=dict)
+    taken: dict[str, Path] = field(default_factory=dict)
 
 
 def run_batch(
@@ -316,7 +318,7 @@ class Run:
         # The file may not have its final name yet.
         verification.film = self.job.output.name
         self.outcome.verified = verification.passed
-        self.outcome.findings = list_findings(verification)
+        self.outcome.findings = tuple(list_findings(verification))
         return verification
 
     def save(self, document: TrackDocument) -> None:
@@ -374,7 +376,8 @@ class Run:
     def warn(self, text: str) -> None:
         """Report a warning once, and keep it for the report."""
         if text not in self.outcome.warnings:
-            self.outcome.warnings.append(text)
+            # Thousands of pictures have the same one.
+            self.outcome.warnings += (sys.intern(text),)
             self.reporter.warn(text)
 
     def _warn_of_analysis(self, text: str) -> None:
@@ -385,7 +388,8 @@ class Run:
     def _verify_existing(self, tracks: Path) -> None:
         document = read_document(tracks)
         if self.job.report is not None:
-            claim(self.job.report, self.job.source, {place.resolve(): place for place in (self.job.output, tracks)})
+            taken = {str(place.resolve()): place for place in (self.job.output, tracks)}
+            claim(self.job.report, self.job.source, taken)
         verification = self.verify(self.job.output, tracks, self.reporter.warn)
         self.outcome.output = self.job.output
         _count_found(self.outcome, document)

@@ -287,7 +287,7 @@ def _detect_and_cover(
                 review_items=count_left(found.document),
                 frames=found.document.source.frame_count,
                 seconds=time.monotonic() - began,
-                warnings=found.notes,
+                warnings=tuple(found.notes),
             )
         reporter.finish(outcome)
         outcomes.append(outcome)

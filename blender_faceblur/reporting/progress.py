@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -24,7 +24,10 @@ TERMINAL_INTERVAL_S = 0.2
 
 @dataclass(slots=True)
 class Outcome:
-    """The result of one input. `status` is "done", "skipped" or "failed"; `reason` says why it is not "done"."""
+    """The result of one input. `status` is "done", "skipped" or "failed"; `reason` says why it is not "done".
+
+    A batch keeps that of each of its inputs, so what most of them share should be one object.
+    """
 
     source: Path
     status: str
@@ -35,10 +38,10 @@ class Outcome:
     review_items: int = 0
     frames: int = 0
     seconds: float = 0.0
-    warnings: list[str] = field(default_factory=list)
+    warnings: tuple[str, ...] = ()
     verified: bool | None = None
     """Whether the verification passed; None where the output was not verified."""
-    findings: list[str] = field(default_factory=list)
+    findings: tuple[str, ...] = ()
     """The findings of the verification, one line each: problems with the file, leaks, then findings to review."""
 
 

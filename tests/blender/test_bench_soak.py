@@ -126,6 +126,8 @@ def test_blender_evaluates_the_scene_equally_often_however_many_strips_are_cover
         def note(scene: Any, _: Any, evaluated: list[str] = evaluated) -> None:
             evaluated.append(scene.name)
 
+        # Opening a file removes all other handlers.
+        bpy.app.handlers.persistent(note)
         bpy.app.handlers.depsgraph_update_post.append(note)
         try:
             assert soak.build_long_project(number, folder) == []
@@ -133,3 +135,30 @@ def test_blender_evaluates_the_scene_equally_often_however_many_strips_are_cover
             bpy.app.handlers.depsgraph_update_post.remove(note)
         counts.append(evaluated.count(scene_name))
     assert counts[0] == counts[1] > 0
+
+
+def test_groups_of_strips_with_one_effect_are_built_once_and_copied(
+    tmp_path: Path, extension: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blender takes the longer for each node that is added, the more groups there are."""
+    import bpy
+
+    from blender_faceblur.blender.cover import compositing
+
+    built: list[str] = []
+    build = compositing.build_strip_group
+
+    def note(name: str, *args: Any) -> bpy.types.NodeTree:
+        built.append(name)
+        return build(name, *args)
+
+    monkeypatch.setattr(compositing, "build_strip_group", note)
+    assert soak.build_long_project(FEW, tmp_path) == []
+    assert len(built) == 1
+    strips = bpy.context.scene.sequence_editor.strips_all
+    for strip in strips:
+        strip.select = strip.type == "MOVIE"
+    assert bpy.ops.faceblur.apply() == {"FINISHED"}
+    assert len(built) == 2
+    groups = [strip.modifiers[0].node_group for strip in strips if strip.type == "MOVIE"]
+    assert len({group.session_uid for group in groups}) == FEW, "each strip has a group that an editor can change alone"

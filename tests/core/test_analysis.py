@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,6 +108,25 @@ def test_repeated_pictures_are_analysed_once() -> None:
     )
     assert oracle._frame == 0
     assert all(len(r.observations) == 1 for r in records)
+
+
+def test_an_analysis_leaves_no_picture_behind() -> None:
+    """A cycle of references would keep them until Python next looks for cycles: a process that analyses thousands of
+    pictures grew."""
+    kept: list[weakref.ref[Any]] = []
+
+    def note_frames() -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        for number, picture in make_frames(3):
+            kept.append(weakref.ref(picture))
+            yield number, picture
+
+    gc.disable()
+    try:
+        use = DetectorUse("oracle", 640, 0.2)
+        assert len(list(analyse_frames(note_frames(), SIZE, 25, [(Oracle(range(0)), use)], 0.5))) == 3
+        assert [one() is None for one in kept] == [True] * 3
+    finally:
+        gc.enable()
 
 
 def test_optical_flow_tracks_motion_and_size_and_rejects_other_pictures() -> None:

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import errno
+import gc
 import subprocess
 import sys
 import tempfile
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -99,6 +101,41 @@ def test_a_film_and_a_picture_become_outputs(tmp_path: Path) -> None:
     outcomes = run(plan_jobs([tmp_path / "a film's “name”.mp4", tmp_path / "ü.png"], None, False))
     assert [(outcome.status, outcome.reason) for outcome in outcomes] == [("done", "")] * 2
     assert list_names(tmp_path) == ["a film's “name”.blurred.mp4", "a film's “name”.mp4", "ü.blurred.png", "ü.png"]
+
+
+LEAST_INPUTS, MOST_INPUTS = 20, 120
+MOST_KEPT_BYTES = 800
+"""Of each input: its outcome (130 bytes, and 60 of warnings), the path of its output twice, and its place in tables."""
+
+
+def test_a_batch_keeps_little_of_each_input(tmp_path: Path) -> None:
+    """Ten thousand pictures are one batch."""
+    (tmp_path / "in").mkdir()
+    for number in range(MOST_INPUTS + 1):
+        write_picture(tmp_path / "in" / f"{number:06}.png")
+    jobs = plan_jobs([tmp_path / "in"], tmp_path / "out", False)
+    used: dict[int, int] = {}
+
+    class Measuring(Reporter):
+        def start(self, source: Path, number: int, count: int) -> None:
+            if number in (LEAST_INPUTS, MOST_INPUTS):
+                gc.collect()
+                used[number] = tracemalloc.get_traced_memory()[0]
+
+    def analyse_and_warn(
+        source: Path, tracks: Path, settings: BatchSettings, on_progress: OnProgress, warn: Warn
+    ) -> None:
+        analyse(source, tracks, settings, on_progress, warn)
+        warn(f"A sentence that comes with each picture, about the preset {settings.preset}")
+
+    tracemalloc.start()
+    try:
+        outcomes = run_batch(jobs, BatchSettings(renderer="blender"), Measuring(), analyse_and_warn, render)
+    finally:
+        tracemalloc.stop()
+    assert {(outcome.status, outcome.reason, len(outcome.warnings)) for outcome in outcomes} == {("done", "", 1)}
+    kept = (used[MOST_INPUTS] - used[LEAST_INPUTS]) / (MOST_INPUTS - LEAST_INPUTS)
+    assert kept < MOST_KEPT_BYTES
 
 
 def test_a_number_sign_in_a_folder_name_is_kept(tmp_path: Path) -> None:

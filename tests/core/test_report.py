@@ -303,7 +303,7 @@ def run(source: Path, settings: BatchSettings, report: Path | None = None, *leak
 
 def test_a_verification_sets_the_outcome_and_the_report(film: Path) -> None:
     outcome = run(film, BatchSettings(verify_every=3), film.with_name("r.html"))
-    assert (outcome.status, outcome.verified, outcome.findings) == ("done", True, [])
+    assert (outcome.status, outcome.verified, outcome.findings) == ("done", True, ())
     assert list_names(film.parent) == ["a.blurred.mp4", "a.mp4", "r.html"]
     page = film.with_name("r.html").read_text(encoding="utf-8")
     assert (
@@ -313,7 +313,7 @@ def test_a_verification_sets_the_outcome_and_the_report(film: Path) -> None:
     again = BatchSettings(verify_every=3, resume=True)
     leaking = run(film, again, film.with_name("r.html"), LEAKED)
     assert (leaking.status, leaking.verified) == ("skipped", False)
-    assert leaking.findings == [f"leak: {describe_finding(LEAKED)}"]
+    assert leaking.findings == (f"leak: {describe_finding(LEAKED)}",)
     assert "Not passed" in film.with_name("r.html").read_text(encoding="utf-8")
     assert run(film, BatchSettings(resume=True)).verified is None
 

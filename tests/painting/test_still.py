@@ -466,7 +466,7 @@ def test_a_batch_paints_pictures_in_their_own_depth(tmp_path: Path) -> None:
     write_portrait(tmp_path / "plain.jpg", lambda picture: picture, cv2.IMWRITE_JPEG_QUALITY, 88)
     jobs = plan_jobs([tmp_path / "deep.png", tmp_path / "plain.jpg"], None, False)
     outcomes = run_batch(jobs, BatchSettings(preset="fast"), Reporter())
-    assert [(outcome.status, outcome.reason, outcome.warnings) for outcome in outcomes] == [("done", "", [FAST])] * 2
+    assert [(outcome.status, outcome.reason, outcome.warnings) for outcome in outcomes] == [("done", "", (FAST,))] * 2
     before, after = (
         cv2.imread(str(tmp_path / name), cv2.IMREAD_UNCHANGED) for name in ("deep.png", "deep.blurred.png")
     )

@@ -614,6 +614,56 @@ def play_interruptions(story: Story) -> None:
     story.wait_for_no_workers()
 
 
+def play_deleted(story: Story) -> None:
+    """While a detection runs, its strip is deleted: the end says so, and nothing is left. An undo brings the strip
+    back, and what was detected is used for it."""
+    hand = story.hand
+    story.begin()
+    shown = len(story.faces) // 4
+    story.go_to_frame(shown)
+    bare = story.see_preview()
+    places = story.find_faces(shown, bare)
+    hand.check(places, f"the film shows a face at frame {shown}")
+    story.begin_slow_detection()
+    before = hand.look()
+    name = _get_strip(before, "MOVIE")["name"]
+    story.point_at_timeline()
+    hand.press("Delete")
+    state = hand.wait("the strip is deleted", lambda s: not s["strips"], 10)
+    hand.check(state["addon"]["active"], "the detection still runs after its strip was deleted")
+    hand.photograph("deleted")
+    state = hand.wait("the detection ends", lambda s: not s["addon"]["active"], 600)
+    problems = state["addon"]["problems"]
+    hand.check(len(problems) == 1 and name in problems[0], f"the message names the strip: {problems}")
+    for part in ("strips", "masks", "groups", "texts"):
+        hand.check(not state[part], f"of a strip that is gone, {part} are left: {state[part]}")
+    time.sleep(0.7)
+    hand.photograph("deleted-message")
+    story.wait_for_no_workers()
+    # This closes Blender's popup.
+    hand.press("Escape")
+    for _ in range(3):
+        # The end of the detection may be a step of its own.
+        story.point_at_timeline()
+        hand.press("ctrl+z")
+        time.sleep(1.0)
+        if hand.look()["strips"]:
+            break
+    state = hand.wait("an undo brings the strip back", lambda s: s["strips"], 5)
+    hand.check(not _get_strip(state, "MOVIE")["modifiers"], "the strip is back without a cover")
+    hand.photograph("deleted-back")
+    began = time.monotonic()
+    story.detect()
+    state = hand.wait("the strip is covered", lambda s: not s["addon"]["active"] and _is_covered(s), 60)
+    print(f"the second detection took {time.monotonic() - began:.1f} s")
+    hand.check(not state["addon"]["problems"], f"problems: {state['addon']['problems']}")
+    covered = story.see_preview()
+    for place in places:
+        hand.check(compute_difference(bare, covered, place) > OTHER, f"the face at {place} is covered in the preview")
+    hand.photograph("deleted-covered")
+    story.wait_for_no_workers()
+
+
 def play_quit(story: Story) -> None:
     """Blender is quit while a detection runs: it ends at once, and so do the processes of the detection."""
     hand = story.hand
@@ -1446,6 +1496,7 @@ STORIES: dict[str, Callable[[Story], None]] = {
     "first film": play_first_film,
     "what goes wrong": play_what_goes_wrong,
     "interruptions": play_interruptions,
+    "deleted": play_deleted,
     "quit": play_quit,
     "corrections": play_corrections,
     "decide": play_decide,

@@ -258,6 +258,10 @@ def test_interruptions(desk: Desk, tmp_path: Path) -> None:
     assert (tmp_path / "interrupted.blend").is_file()
 
 
+def test_deleted(desk: Desk, tmp_path: Path) -> None:
+    desk.play("deleted", film(tmp_path / "astronaut.mp4", "demo", 10), tmp_path, 900)
+
+
 def test_quit(desk: Desk, tmp_path: Path) -> None:
     desk.play("quit", film(tmp_path / "astronaut.mp4", "demo"), tmp_path, 300)
     processes = (entry / "cmdline" for entry in Path("/proc").iterdir() if entry.name.isdigit())

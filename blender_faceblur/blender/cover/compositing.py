@@ -11,6 +11,7 @@ transform that could become outdated.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import bpy
 
@@ -161,7 +162,7 @@ class StripGroups:
 
     def __init__(self, settings: EffectSettings) -> None:
         self._settings = settings
-        self._built: dict[tuple[int, bool], bpy.types.NodeTree] = {}
+        self._built: dict[tuple[int, bool], tuple[bpy.types.NodeTree, tuple[Any, ...]]] = {}
 
     def make(
         self, name: str, picture: tuple[int, int], unit_px: float, face_px: float, has_alpha: bool
@@ -169,14 +170,16 @@ class StripGroups:
         """A new group, as `build_strip_group` builds it."""
         grid = _compute_grid(picture, face_px, self._settings)
         kind = compute_halvings(picture, *grid), has_alpha
-        known = self._built.get(kind)
-        if known is None:
-            known = build_strip_group(name, picture, unit_px, face_px, self._settings, has_alpha)
-            self._built[kind] = known
-            return known
-        tree = known.copy()
+        numbers = picture, unit_px, grid
+        if kind not in self._built:
+            built = build_strip_group(name, picture, unit_px, face_px, self._settings, has_alpha)
+            self._built[kind] = built, numbers
+            return built
+        built, its_numbers = self._built[kind]
+        tree = built.copy()
         tree.name = name
-        _set_numbers(tree, picture, unit_px, grid)
+        if numbers != its_numbers:
+            _set_numbers(tree, picture, unit_px, grid)
         return tree
 
 

@@ -21,7 +21,7 @@ from ..common.speeds import has_several_speeds, is_speed_unknown
 from ..masks.changes import write_analysis
 from ..masks.document import compute_widest_px, get_document_text, load_document
 from ..masks.record import DamagedRecordError, MaskRecord, get_fingerprint, has_record, list_own_masks
-from .compositing import build_strip_group, compute_mask_unit_px
+from .compositing import compute_mask_unit_px
 from .effects import EFFECTS
 from .strips import CoverBatch, cover_strip, cover_together, get_mask, uncover_strip
 
@@ -110,14 +110,16 @@ def put_cover(
 ) -> None:
     """Cover `strip` with `effect`, using a mask of ours, which stays unchanged, and holds `document`. For `batch` see
     `cover_strip`."""
+    if batch is None:
+        with cover_together(scene) as own:
+            put_cover(scene, strip, mask, effect, document, own)
+        return
     source = document.source
-    unit_px = MaskRecord.load(mask).unit_px
-    group = build_strip_group(
+    group = batch.get_groups(effect).make(
         f"Face Blur: {strip.name}",
         (source.width, source.height),
-        unit_px,
+        MaskRecord.load(mask).unit_px,
         compute_largest_face_px(document),
-        effect,
         has_alpha=source.kind != "movie",
     )
     # Blender does not count all users of the group, and would not save a group with no users.

@@ -10,13 +10,17 @@ from functools import partial
 from typing import Any
 
 import bpy
+import numpy as np
+from numpy.typing import NDArray
 
+from ...core.cover.effects import EffectSettings
 from ...core.translation import translate
 from ...core.types import FaceBlurError
 from ..common.context import borrow_selection, read_numbers, select_only
 from ..common.marks import BAKED, MARK, get_modifier
 from ..common.speeds import TRIMS, MaskTiming, compute_mask_timing, has_several_speeds, measure_speeds
 from ..masks.record import has_record, list_own_masks
+from .compositing import StripGroups
 
 MODIFIER_NAME = "Face Blur"
 
@@ -48,6 +52,8 @@ class CoverBatch:
         self._unused: dict[int, bpy.types.NodeTree] = {}
         self._sounds: dict[tuple[float, int], list[str]] = {}
         self._removed: list[str] = []
+        self._made: dict[EffectSettings, StripGroups] = {}
+        self._places: dict[str, list[NDArray[Any]]] = {}
         for owner in bpy.data.scenes:
             for strip in owner.sequence_editor.strips_all if owner.sequence_editor is not None else ():
                 for modifier in getattr(strip, "modifiers", ()):
@@ -66,6 +72,8 @@ class CoverBatch:
     def operate(self, strips: Sequence[bpy.types.Strip], operator: Any, **options: Any) -> bool:
         """Run an operator of the sequencer on these strips, of which the first is active; whether it finished."""
         names = [strip.name for strip in strips]
+        if operator != bpy.ops.sequencer.connect:
+            self._places.clear()
         select_only(self.scene, strips)
         # Before and after an operator, Blender evaluates the scene of the context, which takes long with many strips.
         # Operators of the sequencer work on the workspace's scene instead.
@@ -86,6 +94,36 @@ class CoverBatch:
         names = self._sounds.get((strip.frame_start, strip.frame_final_start), ())
         return [self.scene.sequence_editor.strips_all[name] for name in names]
 
+    def choose_free_channel(self, strip: bpy.types.Strip) -> int:
+        """The first channel above `strip` that is free for its whole duration, among the strips beside it."""
+        meta = strip.parent_meta()
+        key = meta.name if meta is not None else ""
+        if key not in self._places:
+            strips = (meta or self.scene.sequence_editor).strips
+            self._places[key] = [
+                read_numbers(strips, name) for name in ("channel", "frame_final_start", "frame_final_end")
+            ]
+        channels, starts, ends = self._places[key]
+        taken = set(channels[(starts < strip.frame_final_end) & (ends > strip.frame_final_start)].tolist())
+        for channel in range(strip.channel + 1, 129):
+            if channel not in taken:
+                return channel
+        raise FaceBlurError(
+            translate("No channel above the strip '{name}' is free for its mask. Move the strip down.", name=strip.name)
+        )
+
+    def note_place(self, strip: bpy.types.Strip) -> None:
+        """Take account of a strip that was added, so that others are not read again for the next one."""
+        meta = strip.parent_meta()
+        key = meta.name if meta is not None else ""
+        if key in self._places:
+            new = strip.channel, strip.frame_final_start, strip.frame_final_end
+            self._places[key] = [np.append(old, one) for old, one in zip(self._places[key], new, strict=True)]
+
+    def get_groups(self, effect: EffectSettings) -> StripGroups:
+        """What makes the groups of this batch's strips with an effect."""
+        return self._made.setdefault(effect, StripGroups(effect))
+
     def set_group(self, modifier: Any, group: bpy.types.NodeTree | None) -> None:
         """Give a modifier its node group. If it was the last user of a group of ours, that is removed at the end."""
         old = modifier.node_group
@@ -98,19 +136,20 @@ class CoverBatch:
             if not self._groups[old.session_uid] and old.get(MARK) == "strip":
                 self._unused[old.session_uid] = old
 
-    def set_mask_strip(self, modifier: Any, mask_strip: bpy.types.Strip | None) -> None:
+    def set_mask_strip(self, modifier: Any, mask_strip: bpy.types.Strip) -> None:
         """Give a modifier its Mask strip. An earlier one that no other strip uses has been removed."""
         if modifier.input_mask_strip is not None:
             self._mask_strips[modifier.input_mask_strip.name] -= 1
         modifier.input_mask_strip = mask_strip
-        if mask_strip is not None:
-            self._mask_strips[mask_strip.name] += 1
+        self._mask_strips[mask_strip.name] += 1
 
     def release(self, modifier: Any) -> None:
-        """Take group and Mask strip from a modifier that is about to be removed."""
+        """Take the group from a modifier that is about to be removed, and count its Mask strip no longer."""
         # Removing a modifier does not decrease the group's user count (Blender 5.0.1, 5.2).
         self.set_group(modifier, None)
-        self.set_mask_strip(modifier, None)
+        if modifier.input_mask_strip is not None:
+            # It goes with the modifier. Blender looks at all strips when a modifier's Mask strip changes.
+            self._mask_strips[modifier.input_mask_strip.name] -= 1
 
     def remove_later(self, strip: bpy.types.Strip) -> None:
         """Remove a strip at the end."""
@@ -179,11 +218,12 @@ def cover_strip(
         mask_strip = _add_mask_strip(batch, strip, mask)
         batch.set_mask_strip(modifier, mask_strip)
     batch.set_group(modifier, group)
-    modifier.input_mask_type = "STRIP"
     # With RELATIVE, Blender skips the modifier after the Mask strip's end, and the footage shows.
-    modifier.mask_time = "ABSOLUTE"
-    modifier.mute = False
-    modifier.enable = True
+    wanted = {"input_mask_type": "STRIP", "mask_time": "ABSOLUTE", "mute": False, "enable": True}
+    for name, value in wanted.items():
+        # At each change, Blender looks at all strips of the scene.
+        if getattr(modifier, name) != value:
+            setattr(modifier, name, value)
     _put_cover_first(strip, batch.operate)
     return mask_strip
 
@@ -244,7 +284,7 @@ def _add_mask_strip(batch: CoverBatch, strip: bpy.types.Strip, mask: bpy.types.M
     scene = batch.scene
     # Put it into the same meta strip, so that both move with that.
     strips = (strip.parent_meta() or scene.sequence_editor).strips
-    channel = _choose_free_channel(strips, strip)
+    channel = batch.choose_free_channel(strip)
     mask_strip = strips.new_mask(f"{strip.name} faces", mask, channel, round(strip.frame_start))
     mask_strip.mute = True
     # The speeds of a strip with several may not have been measured yet. Then `sync_mask_strips` sets the mask's.
@@ -253,7 +293,10 @@ def _add_mask_strip(batch: CoverBatch, strip: bpy.types.Strip, mask: bpy.types.M
     _copy_times(strip, mask_strip)
     if mask_strip.frame_final_duration != strip.frame_final_duration:
         mask_strip.frame_final_duration = strip.frame_final_duration
-    mask_strip.channel = channel
+    if mask_strip.channel != channel:
+        # For a moment it overlapped another strip.
+        mask_strip.channel = channel
+    batch.note_place(mask_strip)
     # Connecting strips ends their earlier connections, so include the film's sound.
     batch.operate((strip, mask_strip, *_list_connected(batch, strip)), bpy.ops.sequencer.connect)
     return mask_strip
@@ -466,20 +509,6 @@ def _copy_speed(
     finally:
         _RETIMED.discard(mask_strip.name)
     return not is_out_of_speed(scene, footage, mask_strip)
-
-
-def _choose_free_channel(strips: Any, strip: bpy.types.Strip) -> int:
-    """The first channel above `strip` that is free for its whole duration."""
-    channels, starts, ends = (
-        read_numbers(strips, name) for name in ("channel", "frame_final_start", "frame_final_end")
-    )
-    taken = set(channels[(starts < strip.frame_final_end) & (ends > strip.frame_final_start)].tolist())
-    for channel in range(strip.channel + 1, 129):
-        if channel not in taken:
-            return channel
-    raise FaceBlurError(
-        translate("No channel above the strip '{name}' is free for its mask. Move the strip down.", name=strip.name)
-    )
 
 
 def has_other_speeds(scene: bpy.types.Scene) -> bool:

@@ -7,6 +7,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -139,7 +140,7 @@ class _FrameAnalyser:
         )
         self._stride = stride
         self._describe_every = stride * max(1, round(FRAME_ANALYSIS.describe_every_s * frame_rate / stride))
-        self._tracker = Tracker(frame_rate, strong_confidence, self._compute_flow, stride)
+        self._tracker = Tracker(frame_rate, strong_confidence, partial(_compute_flow, self._to_flow), stride)
         self._scorer = FaceScorer(score_faces, frame_rate) if score_faces is not None else None
         looking, use = min(
             (both for _, both in self._detectors), key=lambda both: (both[1].each_look, -both[1].long_side)
@@ -290,11 +291,17 @@ class _FrameAnalyser:
         back = np.array(self._upright_size) / np.array(size)
         frame.turned.setdefault(number, []).extend(_scale_detections(sure, *back.tolist()))
 
-    def _compute_flow(
-        self, before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: list[Array]
-    ) -> list[Array | None]:
-        flowed = track_boxes(before, after, [box * self._to_flow for box in boxes])
-        return [None if box is None else box / self._to_flow for box in flowed]
+
+def _compute_flow(
+    to_flow: Array, before: NDArray[np.uint8], after: NDArray[np.uint8], boxes: list[Array]
+) -> list[Array | None]:
+    """Where `boxes` of the frame `before` are in `after`; `to_flow` scales them to the size of these pictures.
+
+    As a method it would make a cycle of the analyser and its tracker, whose pictures would stay until Python next
+    looks for cycles. In the process that analyses one picture after another, that scattered its memory.
+    """
+    flowed = track_boxes(before, after, [box * to_flow for box in boxes])
+    return [None if box is None else box / to_flow for box in flowed]
 
 
 class _PreparedFrame:
