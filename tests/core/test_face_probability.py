@@ -94,11 +94,17 @@ def test_small_brief_agreed_and_confident_tracks_are_not_contradicted() -> None:
 
 
 def link_lasting(
-    seen: int = 40, scored: int = 40, score: float = 0.1, agreed: int = 0, best: float = 0.75, usual: float = 0.4
+    seen: int = 40,
+    scored: int = 40,
+    score: float = 0.1,
+    agreed: int = 0,
+    best: float = 0.75,
+    usual: float = 0.4,
+    side: float = 80.0,
 ) -> LinkedTracks:
     """A square that one detector finds in `seen` frames, of which the first `scored` have scores now and then."""
     table = ObservationTable([Segment(0, COUNT)])
-    box = np.array([300.0, 200.0, 380.0, 280.0])
+    box = np.array([300.0, 200.0, 300.0 + side, 200.0 + side])
     for frame in range(COUNT):
         votes = 2 if 10 <= frame < 10 + agreed else 1
         confidence = best if frame < 14 else usual
@@ -122,6 +128,13 @@ def test_what_is_brief_confirmed_or_seen_by_the_network_for_a_while_only_stays_c
         link_lasting(usual=0.55),
     ):
         assert len(linked.tracks) == 1 and not linked.uncovered
+
+
+def test_what_is_likely_but_never_confirmed_is_in_doubt() -> None:
+    for score, doubted in ((0.17, True), (0.3, False)):
+        linked = link_lasting(score=score, agreed=1, best=0.95, usual=0.42, side=25)
+        assert len(linked.tracks) == 1
+        assert (ReviewReason.UNLIKELY_FACE in [item.reason for item in linked.review_items]) == doubted
 
 
 def link_scored(scores: int) -> LinkedTracks:

@@ -80,7 +80,8 @@ class FaceProbabilitySettings:
     """The same as a share (0..1) of the frames in which all ran, where that is more. Raising it leaves more uncovered.
     Origin: see `lasting_logit`."""
     certain_logit: float = 0.0
-    """Logit from which a covered track is not listed for review. Raising it lists more. Origin: even odds."""
+    """Logit from which a covered track is not in doubt, unless it lasts unconfirmed. Raising it lists more tracks for
+    review, whose covers end sooner. Origin: even odds."""
     denied_scores: int = 4
     """Scores from which a track is listed for review, however probable its evidence makes a face, if no other detector
     and no score confirms it. Raising it lists fewer. Origin: with `denied_face_score`, drawn masks, which one detector
@@ -162,12 +163,12 @@ def is_unlikely(
     scores = int(np.isfinite(trajectory.face_scores).sum())
     is_alone = scores > 1 and trajectory.votes.max() <= 1
     least = FACE_PROBABILITY.scored_logit if is_alone else FACE_PROBABILITY.covered_logit
-    if _lasts_unconfirmed(trajectory, frame_rate, detected_frames):
+    if lasts_unconfirmed(trajectory, frame_rate, detected_frames):
         least = FACE_PROBABILITY.lasting_logit
     return logit < least or is_contradicted(trajectory, frame_size, detected_frames)
 
 
-def _lasts_unconfirmed(trajectory: Trajectory, frame_rate: float, detected_frames: NDArray[np.int_]) -> bool:
+def lasts_unconfirmed(trajectory: Trajectory, frame_rate: float, detected_frames: NDArray[np.int_]) -> bool:
     """Whether the network saw a trajectory all the time, and no other detector confirmed it for as long as it lasts."""
     found = trajectory.is_detected()
     frames, scored = trajectory.frames[found], trajectory.frames[np.isfinite(trajectory.face_scores)]

@@ -15,7 +15,7 @@ from ..document.naming import name_track
 from ..geometry import Array, compute_areas, compute_centre, compute_paired_common_areas, compute_size
 from ..types import ReviewItem, ReviewReason, Sample, Suppression, SuppressionReason, Track, TrackKind, TrackStatus
 from .appearance import is_similar_appearance
-from .face_probability import FACE_PROBABILITY, compute_face_logit, is_denied, is_unlikely
+from .face_probability import FACE_PROBABILITY, compute_face_logit, is_denied, is_unlikely, lasts_unconfirmed
 from .filling import FILLING, TrajectoryPart, fill_trajectories, split_at_gaps
 from .observations import ObservationTable, Trajectory
 from .review_items import find_review_items, make_review_item
@@ -177,7 +177,8 @@ def link_tracks(
     doubtful = {
         id(trajectory)
         for trajectory, logit in zip(trajectories, logits, strict=True)
-        if logit is not None and logit < FACE_PROBABILITY.certain_logit
+        if logit is not None
+        and (logit < FACE_PROBABILITY.certain_logit or lasts_unconfirmed(trajectory, frame_rate, detected_frames))
     }
     suppressed = [
         bool(reason) and not (cover_uncertain and _is_likely(trajectory, strong_confidence, frame_size))
