@@ -115,13 +115,14 @@ def link_lasting(
 
 
 def test_what_lasts_without_ever_being_confirmed_is_ignored() -> None:
+    assert len(link_lasting(best=0.85).uncovered) == 1
     (track,) = link_lasting().uncovered
     assert track.suppression is not None and track.suppression.reason is SuppressionReason.UNLIKELY_FACE
 
 
 def test_what_is_brief_confirmed_or_seen_by_the_network_for_a_while_only_stays_covered() -> None:
     for linked in (
-        link_lasting(seen=15),
+        link_lasting(seen=15, best=0.85),
         link_lasting(scored=14),
         link_lasting(agreed=3),
         link_lasting(score=0.3),
@@ -137,11 +138,16 @@ def test_what_is_likely_but_never_confirmed_is_in_doubt() -> None:
         assert (ReviewReason.UNLIKELY_FACE in [item.reason for item in linked.review_items]) == doubted
 
 
-def link_scored(scores: int) -> LinkedTracks:
+def link_scored(
+    scores: int, score: float = 0.03, confidence: float = 0.59, left: float = 300.0, every: int = 1, votes: int = 1
+) -> LinkedTracks:
+    """A square that is found in ten frames, of which the first ones, or every so many, have scores."""
     table = ObservationTable([Segment(0, COUNT)])
+    box = np.array([left, 200.0, left + 220.0, 420.0])
     for frame in range(COUNT):
-        opinion = 0.03 if frame - 20 < scores else math.nan
-        one = [Observation(0, BOX, 0.59, 0.0, 1, b"", opinion)] if 20 <= frame < 30 else []
+        opinion = score if frame % every == 0 and frame < 20 + every * scores else math.nan
+        both = votes if frame == 20 else 1
+        one = [Observation(0, box, confidence, 0.0, both, b"", opinion)] if 20 <= frame < 30 else []
         table.add(0, FrameRecord(frame, False, False, one))
     return link_tracks(table, COUNT, SIZE, RATE, 0.5, cover_uncertain=False, has_several_detectors=True)
 
@@ -149,6 +155,19 @@ def link_scored(scores: int) -> LinkedTracks:
 def test_one_score_alone_uncovers_less_than_several() -> None:
     assert len(link_scored(2).uncovered) == 1
     assert len(link_scored(1).tracks) == 1
+
+
+def test_what_is_brief_and_no_face_each_time_is_ignored_unless_the_edge_cuts_it_off() -> None:
+    assert len(link_scored(3, confidence=0.7, every=4).uncovered) == 1
+    for linked in (
+        link_scored(3, confidence=0.7, every=1),
+        link_scored(2, confidence=0.7, every=4),
+        link_scored(3, confidence=0.7, every=4, left=-20),
+        link_scored(3, confidence=0.7, every=4, score=0.4),
+        link_scored(3, confidence=0.7, every=4, votes=2),
+        link_scored(3, confidence=0.8, every=4),
+    ):
+        assert len(linked.tracks) == 1 and not linked.uncovered
 
 
 def link_brief(score: float, detected: int = 10) -> tuple[list[Sample], bool]:
@@ -165,14 +184,14 @@ def link_brief(score: float, detected: int = 10) -> tuple[list[Sample], bool]:
 
 
 def test_extrapolated_covers_of_doubtful_tracks_do_not_grow_as_fast() -> None:
-    (doubted, is_doubted), (certain, is_certain) = link_brief(0.3), link_brief(0.99)
+    (doubted, is_doubted), (certain, is_certain) = link_brief(0.4), link_brief(0.99)
     assert is_doubted and not is_certain
     assert doubted[-1].ellipse.rx < 0.8 * certain[-1].ellipse.rx
 
 
 def test_the_less_a_doubtful_track_was_seen_the_sooner_its_cover_ends() -> None:
     for count in (10, 15, 20):
-        samples, is_doubted = link_brief(0.3, count)
+        samples, is_doubted = link_brief(0.4, count)
         assert is_doubted
         share = round(0.25 * (count - 1))
         assert 20 - samples[0].source_frame == samples[-1].source_frame - 19 - count == share + max(3, share)

@@ -56,6 +56,14 @@ class FaceProbabilitySettings:
     """The same for a track with two scores or more that no other detector ever finds. Raising it leaves more uncovered.
     Origin: below that of every such face among the labelled tracks of those clips; the lowest, a head that turns away,
     has -1.69."""
+    brief_logit: float = -1.0
+    """The same for a track that does not last, if the network saw it all the time and the picture's edge does not cut
+    it off. Raising it leaves more uncovered. Origin: with the next two, chosen on the same tracks; the lowest face that
+    it applies to has 1.17 (docs/measuring.md)."""
+    brief_scores: int = 3
+    """Scores that such a track needs. Raising it leaves more that is no face covered. Origin: see `brief_logit`."""
+    brief_face_score: float = 0.35
+    """Mean face score (0..1) that it must not reach. Raising it leaves more uncovered. Origin: see `brief_logit`."""
     lasting_logit: float = -0.5
     """The same for a track that lasts, has scores throughout, and is not confirmed by another detector. Raising it
     leaves more uncovered. Origin: with the next five, chosen on the same tracks; the lowest face that they apply to has
@@ -66,10 +74,11 @@ class FaceProbabilitySettings:
     `lasting_logit`; the lowest brief face lasts 0.64 s."""
     lasting_scores: int = 4
     """Scores that such a track needs. Raising it leaves more that is no face covered. Origin: see `lasting_logit`."""
-    lasting_scored_share: float = 0.5
-    """Share (0..1) of its time between the first and the last score: a small face may have scores only where it is
-    close enough, and turned away. Raising it leaves more that is no face covered. Origin: see `lasting_logit`; without
-    it two hard faces were lost in the clips of benchmarks/truth/others."""
+    scored_share: float = 0.5
+    """Share (0..1) of the time of such a track, or of a brief one, that lies between its first and its last score: a
+    small face may have scores only where it is close enough, and turned away. Raising it leaves more that is no face
+    covered. Origin: see `lasting_logit`; without it two hard faces in the clips of benchmarks/truth/others were lost.
+    """
     lasting_face_score: float = 0.18
     """Mean face score (0..1) that it must not reach. Raising it leaves more uncovered. Origin: see `lasting_logit`;
     with 0.35, hard faces in worse versions of hamilton.mp4 are lost, whose mean scores are 0.19 to 0.21."""
@@ -161,27 +170,49 @@ def is_unlikely(
 ) -> bool:
     """Whether a trajectory with this logit is too unlikely to show a face to be covered."""
     scores = int(np.isfinite(trajectory.face_scores).sum())
-    is_alone = scores > 1 and trajectory.votes.max() <= 1
-    least = FACE_PROBABILITY.scored_logit if is_alone else FACE_PROBABILITY.covered_logit
+    least = FACE_PROBABILITY.covered_logit
+    if scores > 1 and trajectory.votes.max() <= 1:
+        is_brief = _is_brief_and_denied(trajectory, frame_size, frame_rate)
+        least = FACE_PROBABILITY.brief_logit if is_brief else FACE_PROBABILITY.scored_logit
     if lasts_unconfirmed(trajectory, frame_rate, detected_frames):
         least = FACE_PROBABILITY.lasting_logit
     return logit < least or is_contradicted(trajectory, frame_size, detected_frames)
 
 
+def _is_brief_and_denied(trajectory: Trajectory, frame_size: tuple[int, int], frame_rate: float) -> bool:
+    """Whether the network saw no face all the time in a trajectory that does not last and lies within the picture."""
+    found = trajectory.is_detected()
+    frames, boxes = trajectory.frames[found], trajectory.boxes[found]
+    scores = trajectory.face_scores[np.isfinite(trajectory.face_scores)]
+    return bool(
+        frames[-1] - frames[0] < FACE_PROBABILITY.lasting_s * frame_rate
+        and len(scores) >= FACE_PROBABILITY.brief_scores
+        and scores.mean() < FACE_PROBABILITY.brief_face_score
+        and _compute_scored_share(trajectory) >= FACE_PROBABILITY.scored_share
+        and (boxes[:, :2] > 0).all()
+        and (boxes[:, 2:] < np.array(frame_size)).all()
+    )
+
+
+def _compute_scored_share(trajectory: Trajectory) -> float:
+    """The share (0..1) of the time between the first and the last detection that lies between two scores."""
+    found = trajectory.frames[trajectory.is_detected()]
+    scored = trajectory.frames[np.isfinite(trajectory.face_scores)]
+    return float((scored[-1] - scored[0]) / max(1, found[-1] - found[0])) if len(scored) else 0.0
+
+
 def lasts_unconfirmed(trajectory: Trajectory, frame_rate: float, detected_frames: NDArray[np.int_]) -> bool:
     """Whether the network saw a trajectory all the time, and no other detector confirmed it for as long as it lasts."""
     found = trajectory.is_detected()
-    frames, scored = trajectory.frames[found], trajectory.frames[np.isfinite(trajectory.face_scores)]
-    if len(scored) < FACE_PROBABILITY.lasting_scores:
-        return False
+    frames = trajectory.frames[found]
     scores = trajectory.face_scores[np.isfinite(trajectory.face_scores)]
-    span, scored_span = (int(some[-1] - some[0]) for some in (frames, scored))
     agreed = int((trajectory.votes[found][np.isin(frames, detected_frames)] > 1).sum())
     first, stop = np.searchsorted(detected_frames, (frames[0], frames[-1] + 1))
     return bool(
-        span >= FACE_PROBABILITY.lasting_s * frame_rate
-        and scored_span >= FACE_PROBABILITY.lasting_scored_share * span
+        frames[-1] - frames[0] >= FACE_PROBABILITY.lasting_s * frame_rate
+        and len(scores) >= FACE_PROBABILITY.lasting_scores
         and scores.mean() < FACE_PROBABILITY.lasting_face_score
+        and _compute_scored_share(trajectory) >= FACE_PROBABILITY.scored_share
         and trajectory.confidence[found].mean() < FACE_PROBABILITY.contradicted_confidence
         and agreed <= max(FACE_PROBABILITY.lasting_agreed, FACE_PROBABILITY.lasting_agreed_share * (stop - first))
     )
