@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -95,7 +96,10 @@ class OnnxSession:
         # Memory patterns keep a block for each picture size, and DirectML does not allow them.
         options.enable_mem_pattern = False
         options.log_severity_level = 3
-        if self._providers[0] != CPU:
+        if self._providers[0] == CPU:
+            _share_memory()
+            options.add_session_config_entry("session.use_env_allocators", "1")
+        else:
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
             # CoreML runs only networks whose sizes are fixed. The names are those that `weights` gives free sizes.
             for name, length in zip(_FREE_SIZES, size, strict=False):
@@ -112,6 +116,24 @@ class OnnxSession:
             )
         except _find_errors("InvalidProtobuf") as error:
             raise FaceBlurError(f"Cannot read the model {self._name}: {error}") from error
+
+
+@cache
+def _share_memory() -> None:
+    """Let all networks on the CPU take their memory from one store: they never run at the same time."""
+    import onnxruntime
+
+    place = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    # The defaults of onnxruntime.
+    sizes = {
+        "max_mem": 0,
+        "arena_extend_strategy": 0,
+        "initial_chunk_size_bytes": -1,
+        "max_dead_bytes_per_chunk": -1,
+    }
+    onnxruntime.create_and_register_allocator(place, onnxruntime.OrtArenaCfg(sizes))
 
 
 def _list_failures() -> tuple[type[Exception], ...]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import cv2
@@ -11,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from skimage import data
 
-from blender_faceblur.core.types import TrackDocument
+from blender_faceblur.core.detection.enlarged import ENLARGED, _enlarge, _search, split_length
+from blender_faceblur.core.types import Detection, TrackDocument
 
 from .engine import analyse, compute_covered_share
 
@@ -64,3 +66,41 @@ def test_a_face_that_is_tiny_or_half_hidden_is_covered(scale: float, hidden_from
 def test_it_would_be_missed_in_the_picture_as_it_is(scale: float, hidden_from: float) -> None:
     document = analyse("balanced", make_pictures(scale, hidden_from), SIZE, COUNT, seeks_enlarged=False)
     assert len(list_uncovered(document, scale, hidden_from)) > COUNT / 2
+
+
+@pytest.mark.parametrize("length", [1088, 1089, 1280, 1920, 2100, 3000])
+def test_the_parts_of_an_enlarged_picture_share_the_largest_face(length: int) -> None:
+    overlap = 0.12 * length
+    parts = split_length(length, overlap)
+    assert parts[0][0][0] == 0 and parts[-1][0][1] == length
+    assert all(stop - start <= ENLARGED.part_px for (start, stop), _ in parts)
+    assert all(start % 32 == 0 for (start, _), _ in parts)
+    for (one, own), (other, next_own) in itertools.pairwise(parts):
+        assert one[1] - other[0] >= overlap - 32 * (len(parts) > 2) and own[1] == next_own[0]
+    assert [parts[0][1][0], parts[-1][1][1]] == [0, length]
+
+
+@pytest.mark.parametrize("part", [(0, 0, 192, 192), (33, 57, 225, 249), (448, 168, 640, 360), (0, 0, 640, 360)])
+def test_a_part_is_cut_out_as_if_the_whole_picture_was_enlarged(
+    part: tuple[int, int, int, int],
+) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (180, 320, 3), np.uint8)
+    whole = cv2.resize(picture, (640, 360), interpolation=cv2.INTER_LINEAR)
+    left, top, right, bottom = part
+    assert np.array_equal(_enlarge(picture, part), whole[top:bottom, left:right])
+
+
+@pytest.mark.parametrize("x", [0, 400, 470, 500, 860])
+def test_a_face_where_parts_meet_is_found_once(x: int) -> None:
+    """A stand-in for the detector finds the bright square in what it sees."""
+
+    def detect(picture: NDArray[np.uint8]) -> list[Detection]:
+        rows, columns = np.nonzero(picture[..., 0] > 200)
+        if not len(rows):
+            return []
+        return [Detection((columns.min(), rows.min(), columns.max() + 1, rows.max() + 1), 0.9, "square")]
+
+    picture = np.zeros((544, 960, 3), np.uint8)
+    picture[200:300, x : x + 100] = 255
+    (found,) = _search(detect, picture, [])
+    assert np.abs(np.subtract(found.box, (x, 200, x + 100, 300))).max() <= 1

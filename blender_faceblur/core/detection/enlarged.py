@@ -6,6 +6,8 @@ A look at the enlarged picture now and then finds them; then they are followed t
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -14,8 +16,9 @@ from numpy.typing import NDArray
 
 from ..geometry import Array, compute_areas, compute_centre, compute_roll, compute_shares_of_smaller, compute_size
 from ..types import Detection
+from .picture_sizes import round_to_stride
 from .turned import ScoreFaces, score_upright
-from .windows import choose_windows, detect_in_windows, map_to_picture
+from .windows import choose_windows, is_cut_off, map_to_picture
 
 Detect = Callable[[NDArray[np.uint8]], list[Detection]]
 
@@ -61,6 +64,10 @@ class EnlargedSettings:
     near_sizes: float = 0.75
     """Greatest distance, in sizes of the face, between where it was found and where it is found again. Raising it
     follows faster faces. Origin: that of `TrackingSettings.near_sizes`."""
+    part_px: int = 1088
+    """Longest side, in pixels of the enlarged picture, that is searched at once; a larger picture is searched in parts
+    that overlap by the largest face that is sought. Raising it takes memory, and a little less time. Origin: two parts
+    of a picture of 1920 x 1088 overlap by 256, 26 more than that face."""
 
 
 ENLARGED = EnlargedSettings()
@@ -157,11 +164,62 @@ def _leave_out(found: list[Detection], known: Sequence[tuple[Array, float]]) -> 
 def _search(detect: Detect, picture: NDArray[np.uint8], places: Sequence[Array]) -> list[Detection]:
     """What a detector finds in an enlarged picture; with `places` (boxes) only around these, if that takes less
     time."""
+    factor = ENLARGED.enlargement
+    size = picture.shape[1] * factor, picture.shape[0] * factor
+    windows = choose_windows([factor * place for place in places], size)
+    if windows:
+        parts = [((x, y, x + side, y + side), (x, y, x + side, y + side)) for x, y, side in windows]
+    else:
+        largest = ENLARGED.largest_share * max(size)
+        parts = [
+            ((left, top, right, bottom), (own_left, own_top, own_right, own_bottom))
+            for (top, bottom), (own_top, own_bottom) in split_length(size[1], largest)
+            for (left, right), (own_left, own_right) in split_length(size[0], largest)
+        ]
+    found = []
+    for part, own in parts:
+        placed = [map_to_picture(one, part[0], part[1]) for one in detect(_enlarge(picture, part))]
+        found += [one for one in placed if _is_own(one, own, size) and not is_cut_off(one.box, part, size)]
+    return [map_to_picture(one, 0, 0, factor) for one in found]
+
+
+def split_length(length: int, overlap: float) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Half-open ranges over 0..length, none longer than `ENLARGED.part_px`, that share `overlap`, or up to
+    a stride less if there are more than two.
+
+    The second range of each pair reaches to the middle of what two share: a face belongs to the part in whose second
+    range its centre lies.
+    """
+    if length <= ENLARGED.part_px:
+        return [((0, length), (0, length))]
+    count = math.ceil((length - overlap) / (ENLARGED.part_px - overlap))
+    # Multiples of the networks' stride, so that they see the same as in the whole picture.
+    side = round_to_stride((length + (count - 1) * overlap) / count, math.ceil)
+    starts = [round_to_stride((length - side) * i / (count - 1), math.floor) for i in range(count)]
+    stops = [*(start + side for start in starts[:-1]), length]
+    middles = [0, *((start + stop) // 2 for start, stop in zip(starts[1:], stops[:-1], strict=True)), length]
+    return list(zip(zip(starts, stops, strict=True), itertools.pairwise(middles), strict=True))
+
+
+def _is_own(found: Detection, own: tuple[int, int, int, int], size: tuple[int, int]) -> bool:
+    """Whether a detection's centre lies in a part, or beyond an edge of the picture of `size` that is the part's."""
+    inside = [
+        (own[axis] == 0 or own[axis] <= centre) and (own[axis + 2] == size[axis] or centre < own[axis + 2])
+        for axis, centre in enumerate(compute_centre(np.array(found.box)))
+    ]
+    return all(inside)
+
+
+def _enlarge(picture: NDArray[np.uint8], part: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+    """A part (left, top, right, bottom) of the enlarged picture; the whole of it would take tens of megabytes."""
     import cv2
 
     factor = ENLARGED.enlargement
-    size = picture.shape[1] * factor, picture.shape[0] * factor
-    large = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR), np.uint8)
-    windows = choose_windows([factor * place for place in places], size)
-    found = detect_in_windows(detect, large, windows) if windows else detect(large)
-    return [map_to_picture(one, 0, 0, factor) for one in found]
+    # One more pixel on each side, since pixels between two are made of both.
+    left, top = (max(edge // factor - 1, 0) for edge in part[:2])
+    right, bottom = (-(-edge // factor) + 1 for edge in part[2:])
+    near = picture[top:bottom, left:right]
+    size = near.shape[1] * factor, near.shape[0] * factor
+    large = np.asarray(cv2.resize(near, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    x, y = part[0] - left * factor, part[1] - top * factor
+    return large[y : y + part[3] - part[1], x : x + part[2] - part[0]]

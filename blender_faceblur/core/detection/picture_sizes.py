@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from .settings import DetectorUse
 
@@ -32,3 +32,8 @@ def compute_detector_size(frame_size: tuple[int, int], long_side: int) -> tuple[
 def compute_decode_size(frame_size: tuple[int, int], uses: Iterable[DetectorUse]) -> tuple[int, int]:
     """The size at which pictures must be decoded to serve all detectors."""
     return max(compute_detector_size(frame_size, use.long_side) for use in uses)
+
+
+def round_to_stride(length: float, rounding: Callable[[float], int]) -> int:
+    """A length in pixels, rounded up (`math.ceil`) or down (`math.floor`) to a multiple of the detectors' stride."""
+    return rounding(length / _STRIDE) * _STRIDE
