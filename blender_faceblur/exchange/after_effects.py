@@ -177,7 +177,8 @@ def write_after_effects(document: TrackDocument, stream: TextIO) -> None:
         }
     )
     for number, mask in enumerate(masks):
-        placed = mask.list_placed(source.width)
+        # The first and the last key hold beyond the film, and nobody knows what times before 0 do.
+        placed = [one for one in mask.list_placed(source.width) if 0 <= one[0] < source.frame_count]
         # Moving aside takes no time: the key before it is held.
         held = [one[2] != after[2] for one, after in pairwise(placed)] + [False]
         # A name is data: JSON is also JavaScript if all letters beyond ASCII are escaped, as they are here.

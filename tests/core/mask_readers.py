@@ -437,6 +437,8 @@ class AfterEffectsFile(MaskFile):
             keys = mask["keys"]
             times = [key["time"] for key in keys]
             assert times == sorted(times)
+            # A picture has one value and no keys.
+            assert len(times) == 1 or times[0] >= 50 / self.rate - 1e-6, "a key before the film"
             # A time that is a hair before its key still belongs to it.
             left = max(int(np.searchsorted(times, at + 1e-9, "right")) - 1, 0)
             here, there = keys[left], keys[min(left + 1, len(keys) - 1)]
