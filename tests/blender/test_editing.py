@@ -11,6 +11,8 @@ import bpy
 import pytest
 
 import blender_faceblur
+from blender_faceblur.blender.common.jobs import JOB
+from blender_faceblur.blender.correction.operators import add
 from blender_faceblur.blender.correction.operators.correct import set_cover
 from blender_faceblur.blender.cover.active_face import get_target
 from blender_faceblur.blender.cover.covering import cover_footage
@@ -234,6 +236,29 @@ def test_a_drawn_region_is_tracked(scene: Any, tmp_path: Path) -> None:
     assert track.kind == "region" and list_locked_frames(track) == [12] and mask.layers.active.name == "Region 01"
     for frame in (3, 12, 30):
         assert see(scene, frame, tmp_path).disk == 0
+
+
+@pytest.mark.parametrize("lost", ["timeline", "strip", "mask"])
+def test_what_is_lost_while_a_region_is_tracked_is_reported_in_one_line(
+    lost: str, scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An undo can remove the whole timeline."""
+    mask = choose(scene, "Face 01", 12)
+
+    def track(place: object, wait_s: float | None) -> Iterator[None]:
+        if lost == "timeline":
+            scene.sequence_editor_clear()
+        elif lost == "strip":
+            scene.sequence_editor.strips.remove(scene.sequence_editor.active_strip)
+        else:
+            bpy.data.masks.remove(mask)
+        yield None
+
+    monkeypatch.setattr(add, "run_tracking", track)
+    with pytest.raises(RuntimeError) as error:
+        bpy.ops.faceblur.add(kind="REGION", box=(10, 10, 50, 50))
+    assert str(error.value).strip() == "Error: The strip or its mask was deleted, so nothing was added."
+    assert JOB.problems == ["The strip or its mask was deleted, so nothing was added."] and not JOB.running
 
 
 def test_a_box_is_covered_in_one_frame_or_until_end_here(scene: Any, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import bpy
 import pytest
 
 import blender_faceblur
-from blender_faceblur.blender.correction.operators.pick import transform_cover
+from blender_faceblur.blender.correction.operators.pick import FACEBLUR_OT_face_menu, transform_cover
 from blender_faceblur.blender.correction.picking import choose_face, find_covered_strip, find_face, list_faces_in_box
 from blender_faceblur.blender.cover.covering import cover_footage
 from blender_faceblur.blender.cover.strips import get_mask
@@ -91,6 +91,24 @@ def test_a_moved_and_scaled_strip_is_picked_where_it_is_shown(scene: Any) -> Non
     assert pick(*shown) == "Face 01"
     assert find_covered_strip(bpy.context, REGION, *shown) == strip
     assert find_covered_strip(bpy.context, REGION, 5, 5) is None
+
+
+def test_x_beside_a_face_does_not_delete_the_covered_strip(scene: Any) -> None:
+    """Blender's own X deletes the strip in the preview, and with it the film, for a click beside a face."""
+    reports: list[str] = []
+    operator = SimpleNamespace(menu="OFF", report=lambda level, text: reports.append(text))
+    context = SimpleNamespace(
+        region=REGION, space_data=None, workspace=bpy.context.workspace, scene=scene, window=bpy.context.window
+    )
+
+    def press(x: float, y: float) -> Any:
+        event = SimpleNamespace(mouse_region_x=x, mouse_region_y=disks.HEIGHT - y)
+        return FACEBLUR_OT_face_menu.invoke(operator, context, event)  # type: ignore[arg-type]
+
+    assert pick(300, 20) == "" and press(300, 20) == {"CANCELLED"}
+    assert reports == ["No face is under the mouse. The Delete key removes the strip"]
+    scene.sequence_editor.strips["disk"].transform.scale_x = 0.5
+    assert press(300, 20) == {"PASS_THROUGH"}, "beside the picture, it is Blender's key"
 
 
 def box_faces(left: float, top: float, right: float, bottom: float) -> list[dict[str, Any]]:

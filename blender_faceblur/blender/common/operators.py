@@ -16,7 +16,7 @@ class FACEBLUR_OT_guide(bpy.types.Operator):
     """Open the guide in the browser. It is bundled with Face Blur and needs no network"""
 
     bl_idname = "faceblur.guide"
-    bl_label = "Guide"
+    bl_label = "Open Guide"
     bl_options = {"INTERNAL"}
 
     page: StringProperty(name="Page", default="editing", description="Name of the page, and after # the heading")

@@ -26,7 +26,7 @@ EFFECT_ITEMS = [
     ("mosaic", "Mosaic", "Soft blocks. A person with photographs to compare can recognise some faces"),
     ("blur", "Blur", "A smooth blur, made from as few samples as the mosaic"),
     ("erase", "Erase", "Filled from the surroundings. Nothing of the face remains"),
-    ("gaussian", "Gaussian (weak)", "A soft blur for its look only: it can be sharpened again. Use Blur to protect"),
+    ("gaussian", "Gaussian (Weak)", "A soft blur for its look only: it can be sharpened again. Use Blur to protect"),
     ("image", "Image", "Your own picture over each face, on a background colour. Nothing of the face remains"),
 ]
 SAMPLES_TEXT = "How many blocks remain across the widest face of a strip. Fewer blocks hide more"

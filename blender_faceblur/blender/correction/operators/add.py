@@ -153,17 +153,13 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
 
     def finish(self, context: bpy.types.Context, result: list[Sample]) -> tuple[str, list[str]]:
         assert self._place is not None and self._target is not None
-        scene, strip, mask, frame = self._target
-        if mask not in bpy.data.masks or scene not in bpy.data.scenes:
-            return "", ["The mask was deleted, so nothing was added."]
+        name, strip, mask, frame = self._target
+        scene = bpy.data.scenes.get(name)
+        editor = scene.sequence_editor if scene is not None else None
+        if mask not in bpy.data.masks or editor is None or strip not in editor.strips_all:
+            raise FaceBlurError("The strip or its mask was deleted, so nothing was added.")
         keys = [Sample(f, face, Evidence.LOCKED, 1.0) for f, face in self._place.keys.items()]
-        target = FaceTarget(
-            bpy.data.scenes[scene],
-            bpy.data.scenes[scene].sequence_editor.strips_all.get(strip),
-            bpy.data.masks[mask],
-            "",
-            frame,
-        )
+        target = FaceTarget(scene, editor.strips_all[strip], bpy.data.masks[mask], "", frame)
         name = _add(target, [*result, *keys], self.kind)
         frames = [sample.source_frame for sample in (*result, *keys)]
         return translate(

@@ -18,7 +18,7 @@ from ...common.selection import is_busy
 from ...cover.active_face import get_target
 from ...cover.projection import compute_outlines
 from ..menus import draw_face_menu, draw_off_menu, draw_pie
-from ..picking import PickedFace, choose_face, find_face
+from ..picking import PickedFace, choose_face, find_covered_strip, find_face
 from .correct import set_cover
 
 _LEAST_SCALE = 0.05
@@ -53,6 +53,13 @@ def _pick(context: bpy.types.Context, event: bpy.types.Event) -> PickedFace | No
     if region is None or region.type != "PREVIEW":
         return None
     return find_face(context, region, event.mouse_region_x, event.mouse_region_y)
+
+
+def _is_over_covered(context: bpy.types.Context, event: bpy.types.Event) -> bool:
+    region = context.region
+    if region is None or region.type != "PREVIEW":
+        return False
+    return find_covered_strip(context, region, event.mouse_region_x, event.mouse_region_y) is not None
 
 
 class FACEBLUR_OT_transform_cover(bpy.types.Operator):
@@ -218,7 +225,7 @@ class FACEBLUR_OT_face_menu(bpy.types.Operator):
     """Open a menu for the face under the mouse"""
 
     bl_idname = "faceblur.face_menu"
-    bl_label = "Face Menu"
+    bl_label = "Open Face Menu"
     bl_options = {"INTERNAL"}
 
     menu: EnumProperty(
@@ -240,6 +247,10 @@ class FACEBLUR_OT_face_menu(bpy.types.Operator):
         picked = _pick(context, event)
         if picked is not None:
             bpy.ops.faceblur.choose_face("EXEC_DEFAULT", True, strip=picked.strip, layer=picked.layer)
+        elif self.menu == "OFF" and _is_over_covered(context, event):
+            # Blender's own key deletes the whole strip, which is not meant by somebody who has missed a face.
+            self.report({"INFO"}, "No face is under the mouse. The Delete key removes the strip")
+            return {"CANCELLED"}
         elif self.menu != "PIE":
             # Blender's own menu, or its own key.
             return {"PASS_THROUGH"}

@@ -19,9 +19,8 @@ from ..covered_footage import Exported, export_covered
 
 
 class FACEBLUR_OT_export_covered(JobOperator, bpy.types.Operator):
-    """Make films that contain the covers, and a copy of this project that shows these films instead of the covered
-    strips. The copy does not need Face Blur, and nothing in it can be uncovered. This project does not change. ESC
-    cancels"""
+    """Make films that contain the covers, and a copy of this project that shows them instead of the covered strips.
+    Nothing in the copy can be uncovered, and it does not need Face Blur. ESC cancels"""
 
     bl_idname = "faceblur.export_covered"
     bl_label = "Export Covered Footage"

@@ -15,8 +15,8 @@ from ..render_to_footage import RenderOrder, make_order, put_in_place, render_al
 
 
 class FACEBLUR_OT_render_to_footage(JobOperator, bpy.types.Operator):
-    """Render the active strip to a film and put it in the strip's place, so that faces can be detected in it. For
-    scenes, meta strips and strips with effects. The uncovered film is stored beside the project. ESC cancels"""
+    """Render the active scene, meta strip or strip with effects to a film and put that in its place, so that faces can
+    be detected in it. The uncovered film is stored beside the project. ESC cancels"""
 
     bl_idname = "faceblur.render_to_footage"
     bl_label = "Render to Footage"
