@@ -7,8 +7,10 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -267,12 +269,30 @@ def test_libraries_do_not_write_to_the_error_output(
     assert capfd.readouterr().err == "still open\n"
 
 
-@pytest.mark.skipif(os.name == "nt" or getattr(os, "geteuid", lambda: 0)() == 0, reason="permissions do not bind here")
-def test_a_file_without_permission_is_refused(tmp_path: Path) -> None:
-    path = write_film(tmp_path / "film.mp4", range(3))
-    path.chmod(0)
-    with pytest.raises(FaceBlurError, match="cannot be read"):
-        open_source(path)
+@contextmanager
+def be_nobody() -> Iterator[None]:
+    """Give up the rights of root for as long, to whom no permission is denied."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions do not bind there")
+def test_a_file_without_permission_is_refused() -> None:
+    # Others may not enter pytest's own folder.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path = write_film(Path(folder) / "film.mp4", range(3))
+        with be_nobody(), open_source(path) as source:
+            assert source.info.frame_count == 3
+        path.chmod(0)
+        with be_nobody(), pytest.raises(FaceBlurError, match="cannot be read"):
+            open_source(path)
 
 
 def test_a_film_whose_size_changes_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import itertools
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -22,11 +23,42 @@ from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors import DETECTORS, get_detector
 from blender_faceblur.detectors.base import BlobMaker, BoxShape, FaceDetector, suppress_duplicates
 from blender_faceblur.detectors.blazeface import VERSION
-from blender_faceblur.files.paths import get_model_path
+from blender_faceblur.files.paths import (
+    MODELS_VARIABLE,
+    get_model_path,
+    get_models_folder,
+    is_readable_file,
+    is_right_file,
+    list_models,
+    list_places,
+)
+from blender_faceblur.weights.convert import convert_network
 
 ASTRONAUT_FACE = np.array([[174.0, 57, 270, 178]])
 CLOSE_CLIP, CLOSE_FRAME, CLOSE_FACE = "hamilton.mp4", 149, np.array([[198.0, 19, 288, 135]])
 PROFILE_CLIP, PROFILE_FRAME, PROFILE_FACE = "hamilton.mp4", 94, np.array([[175.0, 46, 260, 167]])
+
+
+CONVERTED = tempfile.TemporaryDirectory()
+"""Files that a test run converts itself are removed at its end."""
+
+
+@cache
+def find_weights(name: str) -> Path:
+    """The weights of a detector. Those of which only the original is here are converted.
+
+    Raises FaceBlurError if they are missing, or cannot be converted.
+    """
+    model = list_models()[name]
+    given = os.environ.get(MODELS_VARIABLE)
+    folders = [get_models_folder(), *([Path(given).expanduser()] if given else [])]
+    original = next((folder / model.file for folder in folders if is_readable_file(folder / model.file)), None)
+    if model.converted is None or original is None or any(map(is_readable_file, list_places(model))):
+        return get_model_path(name)
+    result = Path(CONVERTED.name) / model.converted.file
+    convert_network(original, result, model.converted.input)
+    assert is_right_file(result, model.converted)
+    return result
 
 
 @cache
@@ -35,7 +67,7 @@ def load(kind: type[FaceDetector], threshold: float = 0.3) -> FaceDetector:
     if problem:
         pytest.skip(problem)
     try:
-        opened = kind(get_model_path(kind.name), threshold)
+        opened = kind(find_weights(kind.name), threshold)
     except FaceBlurError as error:
         pytest.skip(str(error))
     OPENED.append(opened)
@@ -145,7 +177,7 @@ def test_yunet_decodes_as_opencv_does(name: str) -> None:
     import cv2
 
     yunet = load(get_detector(name), 0.5)
-    theirs = cv2.FaceDetectorYN.create(str(get_model_path(name)), "", (640, 640), 0.5, 0.3)
+    theirs = cv2.FaceDetectorYN.create(str(find_weights(name)), "", (640, 640), 0.5, 0.3)
     picture = np.asarray(cv2.resize(astronaut(), (640, 640)), np.uint8)
     rows = theirs.detect(picture)[1]
     ours = yunet.detect(picture)

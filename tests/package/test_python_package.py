@@ -26,6 +26,15 @@ from .test_command import count_frames, find_faces
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
 
+def find_interpreter(python: str) -> str | None:
+    """The Python of that version. What pyenv puts on the path runs only versions that are chosen there, so its others
+    are looked for in its own folder."""
+    own = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found = [shutil.which(f"python{python}"), *map(str, sorted(own.glob(f"{python}.*/bin/python{python}")))]
+    wanted = tuple(map(int, python.split(".")))
+    return next((path for path in found if path is not None and _ask_version([path]) == wanted), None)
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
@@ -67,8 +76,8 @@ class User:
 
     def install(self, python: str, package: Path) -> Path:
         """Install the package for that Python; returns the command. Skips the test where that is not possible here."""
-        interpreter = shutil.which(f"python{python}")
-        if interpreter is None or _ask_version([interpreter]) != tuple(map(int, python.split("."))):
+        interpreter = find_interpreter(python)
+        if interpreter is None:
             pytest.skip(f"there is no Python {python}")
         made = self.run(self.uv, "venv", "--python", interpreter, self.environment)
         assert made.returncode == 0, made.stderr
