@@ -34,8 +34,9 @@ WARM_UP = 0.2
 
 MOST_GROWTH = 0.05
 
-OUTCOME_BYTES = 3000
-"""What the command may keep of each input of a batch, for its summary: paths, warnings, counts."""
+OUTCOME_BYTES = 800
+"""What the command may keep of each input of a batch, for its summary: paths, warnings, counts
+(`MOST_KEPT_BYTES` of tests/core/test_batch.py)."""
 
 LEAST_SAMPLES = 20
 """Processes with fewer samples are too short to say anything about growth."""
@@ -266,6 +267,10 @@ def soak_pictures(number: int, folder: Path) -> list[str]:
         began = ends[at - tenth - 1] if at > tenth else 0.0
         print(f"  up to picture {at}: {(ends[at - 1] - began) / tenth:.2f} s each")
     print_lives(done.lives)
+    for life in done.lives:
+        if life.number == 1:
+            kept = (life.end - life.warm) / (number * (1 - WARM_UP))
+            print(f"  the command: {kept:.0f} bytes more with each picture")
     problems = check_run(done, number)
     outputs = sum(path.is_file() for path in output.rglob("*"))
     if outputs != number:

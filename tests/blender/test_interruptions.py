@@ -160,6 +160,8 @@ def test_a_project_that_changes_during_a_detection_shows_no_face(
     assert len(analyses) == 1 and all("\n" not in problem for problem in problems)
     strip = scene.sequence_editor.strips_all.get("disk")
     assert bool(problems) == (change in (delete, relink, relink_to_nothing))
+    # The message at the end counts only faces that were covered.
+    assert [one.covered for one in found] == [not problems]
     if strip is None:
         assert change is delete
         return

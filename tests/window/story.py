@@ -635,6 +635,7 @@ def play_deleted(story: Story) -> None:
     state = hand.wait("the detection ends", lambda s: not s["addon"]["active"], 600)
     problems = state["addon"]["problems"]
     hand.check(len(problems) == 1 and name in problems[0], f"the message names the strip: {problems}")
+    hand.check(not state["addon"]["done"], f"no faces count as covered: {state['addon']['done']}")
     for part in ("strips", "masks", "groups", "texts"):
         hand.check(not state[part], f"of a strip that is gone, {part} are left: {state[part]}")
     time.sleep(0.7)
@@ -661,7 +662,8 @@ def play_deleted(story: Story) -> None:
     for place in places:
         hand.check(compute_difference(bare, covered, place) > OTHER, f"the face at {place} is covered in the preview")
     hand.photograph("deleted-covered")
-    story.wait_for_no_workers()
+    # Thumbnails of the faces are made at the end.
+    story.wait_for_no_workers(60)
 
 
 def play_quit(story: Story) -> None:

@@ -70,6 +70,8 @@ class SourceDetection:
     problem: str = ""
     notes: list[str] = field(default_factory=list)
     provider: str = ""
+    covered: bool = False
+    """Whether `cover_found` has covered any strip with it."""
 
     def receive(self, message: Message) -> None:
         """Keep the provider and the warnings that an analysis reports."""
@@ -228,7 +230,9 @@ def cover_found(scene: bpy.types.Scene, results: Sequence[SourceDetection], effe
             made = _list_made_meanwhile(scene, found)
             # A strip that is gone was renamed, or deleted after it was copied.
             names = [name for name in found.strips if not made or name in scene.sequence_editor.strips_all] + made
-            problems += apply_analysis(scene, names, found.footage, found.document, effect, found.range)
+            failed = apply_analysis(scene, names, found.footage, found.document, effect, found.range)
+            found.covered = len(failed) < len(names)
+            problems += failed
     return problems + sync_mask_strips(scene)
 
 

@@ -45,7 +45,7 @@ class _Detection(JobOperator):
             with suppress(FaceBlurError):
                 # The list also works without thumbnails.
                 thumbnails.start(scene, get_active_footage(context))
-        documents = [found.document for found in result if found.document is not None]
+        documents = [found.document for found in result if found.document is not None and found.covered]
         if not documents:
             return "", problems
         kinds = [track.kind for document in documents for track in document.tracks]
