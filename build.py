@@ -31,7 +31,7 @@ COMMANDS = {
             "measure: bench speed CLIP, bench crowd [FOLDER], bench encoders CLIP, bench hostile, bench soak, "
             "bench accuracy [FOLDER], bench strength FOLDER, bench identity FOLDER, bench plates FOLDER, "
             "bench recogniser PACKAGE FOLDER, bench opinion FOLDER..., bench effort [FOLDER], "
-            "bench desk [FOLDER]"
+            "bench desk [FOLDER], bench hidden FOLDER"
         ),
     ),
 }
@@ -41,6 +41,7 @@ BENCHMARKS = (
     "desk",
     "effort",
     "encoders",
+    "hidden",
     "hostile",
     "identity",
     "opinion",
