@@ -22,7 +22,13 @@ from blender_faceblur.core.detection.picture_sizes import compute_decode_size
 from blender_faceblur.core.detection.settings import get_preset
 from blender_faceblur.core.geometry import Array
 from blender_faceblur.core.tracking.analysis import analyse_frames, compute_stride
-from blender_faceblur.core.tracking.face_probability import EVIDENCE, FACE_PROBABILITY, compute_evidence
+from blender_faceblur.core.tracking.face_probability import (
+    EVIDENCE,
+    FACE_PROBABILITY,
+    compute_evidence,
+    compute_face_logit,
+    is_unlikely,
+)
 from blender_faceblur.core.tracking.linking import explain_weakness, join_tracklets
 from blender_faceblur.core.tracking.observations import ObservationTable, Segment
 from blender_faceblur.core.types import Box, FaceBlurError
@@ -44,6 +50,8 @@ class Example:
     frames: tuple[int, int]
     shows: Shows
     evidence: list[float]
+    is_covered: bool
+    """Whether the program as it is covers it."""
 
 
 def collect_examples(clip: Path, labels: LabelledClip) -> list[Example]:
@@ -77,6 +85,7 @@ def collect_examples(clip: Path, labels: LabelledClip) -> list[Example]:
             for frame, box in zip(trajectory.frames, trajectory.boxes.tolist(), strict=True)
         }
         shows, evidence = find_label(boxes, labels.tracks), compute_evidence(trajectory, size, searched)
+        logit = compute_face_logit(trajectory, size, searched)
         weak = explain_weakness(
             trajectory,
             preset.strong_confidence,
@@ -85,9 +94,10 @@ def collect_examples(clip: Path, labels: LabelledClip) -> list[Example]:
             has_several_detectors=True,
             single=info.frame_count == 1,
         )
-        if shows is not None and evidence is not None and weak is None:
+        if shows is not None and evidence is not None and logit is not None and weak is None:
             span = int(trajectory.frames[0]), int(trajectory.frames[-1])
-            examples.append(Example(labels, span, shows, evidence))
+            is_covered = not is_unlikely(trajectory, logit, size, rate, searched)
+            examples.append(Example(labels, span, shows, evidence, is_covered))
     return examples
 
 
@@ -143,14 +153,16 @@ def report(examples: list[Example]) -> None:
     for title, proves in (("fit", False), ("test", True)):
         print(f"\nclips for the {title}")
         for shows in Shows:
+            shown = [one for one in examples if one.clip.proves == proves and one.shows is shows]
             logits = sorted(
                 (offset + float((np.array(one.evidence) - means) / scales @ weights), one.clip.name, one.frames)
-                for one in examples
-                if one.clip.proves == proves and one.shows is shows
+                for one in shown
             )
-            below = sum(logit < FACE_PROBABILITY.covered_logit for logit, *_ in logits)
-            between = sum(logit < FACE_PROBABILITY.certain_logit for logit, *_ in logits) - below
-            print(f"{shows:8} {len(logits):4}: {below} not covered, {between} covered and listed for review")
+            ignored = sum(not one.is_covered for one in shown)
+            below = sum(logit < FACE_PROBABILITY.certain_logit for logit, *_ in logits)
+            print(
+                f"{shows:8} {len(shown):4}: {ignored} not covered as the program is, {below} doubtful by these weights"
+            )
             for logit, name, (first, last) in logits[:8] if not shows.is_phantom else logits[-8:]:
                 print(f"    {logit:6.2f} {name} {first}-{last}")
 

@@ -66,19 +66,22 @@ def test_what_one_detector_is_sure_of_is_listed_if_nothing_ever_confirms_it() ->
         assert (ReviewReason.UNLIKELY_FACE in [item.reason for item in linked.review_items]) == listed
 
 
-def link_contradicted(side: float, agreed: int = 0, scored: int = 8, usual: float = 0.35) -> LinkedTracks:
+def link_contradicted(
+    side: float, agreed: int = 0, scored: int = 8, usual: float = 0.35, seen: int = COUNT, every: int = 5
+) -> LinkedTracks:
     """A square that looks like a face in one frame, with certainty, and in no other."""
     table = ObservationTable([Segment(0, COUNT)])
     for frame in range(COUNT):
-        score = (0.9 if frame == 0 else 0.1) if frame % 5 == 0 and frame < 5 * scored else math.nan
+        score = (0.9 if frame == 0 else 0.1) if frame % every == 0 and frame < every * scored else math.nan
         votes = 2 if frame < agreed else 1
         box = np.array([300.0, 200.0, 300.0 + side, 200.0 + side])
-        one = Observation(0, box, 0.9 if frame == 0 else usual, 0.0, votes, b"", score)
-        table.add(0, FrameRecord(frame, False, False, [one]))
+        one = [Observation(0, box, 0.9 if frame == 0 else usual, 0.0, votes, b"", score)] if frame < seen else []
+        table.add(0, FrameRecord(frame, False, False, one))
     return link_tracks(table, COUNT, SIZE, RATE, 0.5, cover_uncertain=False, has_several_detectors=True)
 
 
 def test_one_look_at_a_face_does_not_save_a_large_track_that_all_contradict_for_long() -> None:
+    assert len(link_contradicted(200, seen=19, every=2).uncovered) == 1
     (track,) = link_contradicted(200).uncovered
     assert track.suppression is not None and track.suppression.reason is SuppressionReason.UNLIKELY_FACE
 
@@ -89,6 +92,7 @@ def test_small_brief_agreed_and_confident_tracks_are_not_contradicted() -> None:
         link_contradicted(200, scored=4),
         link_contradicted(200, agreed=6),
         link_contradicted(200, usual=0.6),
+        link_contradicted(200, seen=17, every=2),
     ):
         assert len(linked.tracks) == 1 and not linked.uncovered
 

@@ -71,7 +71,7 @@ class FaceProbabilitySettings:
     lasting_s: float = 0.7
     """Seconds between the first and the last detection of such a track: a face that is blurred by motion or leaves the
     picture has low scores, but not for long. Raising it leaves more that is no face covered. Origin: see
-    `lasting_logit`; the lowest brief face lasts 0.64 s."""
+    `lasting_logit`; the lowest brief face lasts 0.6 s."""
     lasting_scores: int = 4
     """Scores that such a track needs. Raising it leaves more that is no face covered. Origin: see `lasting_logit`."""
     scored_share: float = 0.5
@@ -99,10 +99,10 @@ class FaceProbabilitySettings:
     denied_face_score: float = 0.5
     """Highest face score (0..1) of such a track. Raising it lists more. Origin: see `denied_scores`."""
     contradicted_scores: int = 6
-    """Scores from which a large track can be contradicted for as long as it lasts: a face that is blurred by motion is
-    so only briefly. Raising it leaves more that is no face covered. Origin: with the other limits on contradicted
-    tracks, chosen on the labelled tracks of the clips that the weights come from; none of their 76 faces comes near
-    (docs/measuring.md)."""
+    """Scores from which a large track that lasts for `lasting_s` can be contradicted: a face that is blurred by motion
+    is so only briefly. Raising it leaves more that is no face covered. Origin: with the other limits on contradicted
+    tracks, chosen on the labelled tracks of the clips that the weights come from (docs/measuring.md). One face among
+    them has as many, in 0.6 s."""
     contradicted_face_score: float = 0.35
     """Mean face score (0..1) below which the network contradicts such a track. Raising it leaves more uncovered.
     Origin: see `contradicted_scores`."""
@@ -176,7 +176,7 @@ def is_unlikely(
         least = FACE_PROBABILITY.brief_logit if is_brief else FACE_PROBABILITY.scored_logit
     if lasts_unconfirmed(trajectory, frame_rate, detected_frames):
         least = FACE_PROBABILITY.lasting_logit
-    return logit < least or is_contradicted(trajectory, frame_size, detected_frames)
+    return logit < least or is_contradicted(trajectory, frame_size, frame_rate, detected_frames)
 
 
 def _is_brief_and_denied(trajectory: Trajectory, frame_size: tuple[int, int], frame_rate: float) -> bool:
@@ -228,7 +228,9 @@ def is_denied(trajectory: Trajectory) -> bool:
     )
 
 
-def is_contradicted(trajectory: Trajectory, frame_size: tuple[int, int], detected_frames: NDArray[np.int_]) -> bool:
+def is_contradicted(
+    trajectory: Trajectory, frame_size: tuple[int, int], frame_rate: float, detected_frames: NDArray[np.int_]
+) -> bool:
     """Whether the network, the other detectors and the low confidence all deny a large trajectory, and for long.
 
     One high score or detection, which `compute_evidence` gives much weight, does not save such a track.
@@ -237,9 +239,11 @@ def is_contradicted(trajectory: Trajectory, frame_size: tuple[int, int], detecte
     scores = trajectory.face_scores[np.isfinite(trajectory.face_scores)]
     if evidence is None or len(scores) < FACE_PROBABILITY.contradicted_scores:
         return False
+    found = trajectory.frames[trajectory.is_detected()]
     _, _, confidence, agreed, size = evidence
     return bool(
-        scores.mean() < FACE_PROBABILITY.contradicted_face_score
+        found[-1] - found[0] >= FACE_PROBABILITY.lasting_s * frame_rate
+        and scores.mean() < FACE_PROBABILITY.contradicted_face_score
         and confidence < FACE_PROBABILITY.contradicted_confidence
         and agreed < FACE_PROBABILITY.contradicted_agreed_share
         and size >= math.log(FACE_PROBABILITY.contradicted_size_share)
