@@ -10,13 +10,14 @@ from pathlib import Path
 from ..core.types import FaceBlurError
 from .base import FrameSource, check_regular, fingerprint, sniff
 from .image import ImageSource
-from .movie import MovieSource
+from .movie import MovieFacts, MovieSource
 from .sequence import SequenceSource, check_names, fingerprint_files
 from .unchanged import SourceGuard
 
 __all__ = [
     "FrameSource",
     "ImageSource",
+    "MovieFacts",
     "MovieSource",
     "SequenceSource",
     "SourceGuard",

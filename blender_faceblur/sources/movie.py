@@ -95,6 +95,34 @@ class _Survey:
     """How many pictures the decoder holds back."""
 
 
+@dataclass(frozen=True, slots=True)
+class MovieFacts:
+    """What opening a film found out about it, so that another process need not: that takes as long as decoding dozens
+    of pictures. Fractions are numerators and denominators; sizes are widths and heights."""
+
+    fingerprint: str
+    stream: int
+    time_base: list[int]
+    start: int
+    first_time: int
+    untimed: list[int]
+    pixel_format: str
+    coded_size: list[int]
+    rotation: int
+    is_cut_off: bool
+    begins_early: bool
+    seeks_wrong: bool
+    surveyed_whole: bool
+    pictures: int
+    frame_rate: list[int]
+    frame_count: int
+    pixel_aspect: list[int]
+    variable_rate: bool
+    warnings: list[str]
+    blender_losses: list[str]
+    blender_problem: str
+
+
 class MovieSource(FrameSource):
     """A film's first video stream, frame by frame as a movie strip shows it.
 
@@ -102,15 +130,19 @@ class MovieSource(FrameSource):
     end with the last one that can be read.
     """
 
-    def __init__(self, path: Path, timing: tuple[Fraction, int] | None = None) -> None:
+    def __init__(self, path: Path, timing: tuple[Fraction, int] | None = None, facts: MovieFacts | None = None) -> None:
         """With `timing` (frame rate and number of frames) frames are counted like those of another film, of which this
-        one is a copy. Raises FaceBlurError if the film cannot be read."""
+        one is a copy. With `facts` the film must be the one that they describe, and is not examined again. Raises
+        FaceBlurError if the film cannot be read, or is another one."""
         self._path = path
         self._damaged: set[int] = set()
         self._ended_at: int | None = None
         self._is_cut_off = self._begins_early = self._seeks_wrong = False
         self._keeps_timing = timing is not None
         self._untimed: list[int] = []
+        if facts is not None:
+            self._take_facts(facts)
+            return
         with self._open() as container:
             stream = get_stream(container, path.name)
             self._stream_index: int = stream.index
@@ -159,20 +191,75 @@ class MovieSource(FrameSource):
         if survey.missing:
             others.append(survey.missing)
         turned = self._rotation in (90, 270)
+        self.info = self._describe(
+            fingerprint(path),
+            1 / pixel_aspect if turned else pixel_aspect,
+            variable,
+            tuple(others + warnings + surveyed),
+        )
+        self.blender_losses = tuple(warnings + surveyed)
+
+    def list_facts(self) -> MovieFacts:
+        """What another `MovieSource` of the same film needs. Raises FaceBlurError for the copy of another film."""
+        if self._keeps_timing:
+            raise FaceBlurError(f"{self._path.name}: frames are counted like those of another film")
+        info = self.info
+        return MovieFacts(
+            fingerprint=info.fingerprint,
+            stream=self._stream_index,
+            time_base=list(self._time_base.as_integer_ratio()),
+            start=self._start,
+            first_time=self._first_time,
+            untimed=list(self._untimed),
+            pixel_format=self._format,
+            coded_size=list(self._coded_size),
+            rotation=self._rotation,
+            is_cut_off=self._is_cut_off,
+            begins_early=self._begins_early,
+            seeks_wrong=self._seeks_wrong,
+            surveyed_whole=self._surveyed_whole,
+            pictures=self._pictures,
+            frame_rate=list(self._rate.as_integer_ratio()),
+            frame_count=self._count,
+            pixel_aspect=list(info.pixel_aspect.as_integer_ratio()),
+            variable_rate=info.variable_rate,
+            warnings=list(info.warnings),
+            blender_losses=list(self.blender_losses),
+            blender_problem=self.blender_problem,
+        )
+
+    def _take_facts(self, facts: MovieFacts) -> None:
+        if fingerprint(self._path) != facts.fingerprint:
+            raise FaceBlurError(f"{self._path.name} has changed since it was opened. Start again.")
+        self._stream_index, self._time_base = facts.stream, Fraction(*facts.time_base)
+        self._start, self._first_time, self._untimed = facts.start, facts.first_time, list(facts.untimed)
+        self._rate, self._count, self._pictures = Fraction(*facts.frame_rate), facts.frame_count, facts.pictures
+        self._format, self._rotation = facts.pixel_format, facts.rotation
+        self._coded_size = facts.coded_size[0], facts.coded_size[1]
+        self._is_cut_off, self._surveyed_whole = facts.is_cut_off, facts.surveyed_whole
+        self._begins_early, self._seeks_wrong = facts.begins_early, facts.seeks_wrong
+        self.blender_problem, self.blender_losses = facts.blender_problem, tuple(facts.blender_losses)
+        self.info = self._describe(
+            facts.fingerprint, Fraction(*facts.pixel_aspect), facts.variable_rate, tuple(facts.warnings)
+        )
+
+    def _describe(
+        self, digest: str, pixel_aspect: Fraction, variable_rate: bool, warnings: tuple[str, ...]
+    ) -> SourceInfo:
+        turned = self._rotation in (90, 270)
         width, height = self._coded_size[::-1] if turned else self._coded_size
-        self.info = SourceInfo(
-            file_name=path.name,
+        return SourceInfo(
+            file_name=self._path.name,
             kind="movie",
             width=width,
             height=height,
             frame_count=self._count,
             frame_rate=self._rate,
-            fingerprint=fingerprint(path),
-            pixel_aspect=1 / pixel_aspect if turned else pixel_aspect,
-            variable_rate=variable,
-            warnings=tuple(others + warnings + surveyed),
+            fingerprint=digest,
+            pixel_aspect=pixel_aspect,
+            variable_rate=variable_rate,
+            warnings=warnings,
         )
-        self.blender_losses = tuple(warnings + surveyed)
 
     def read_frames(
         self, start: int = 0, stop: int | None = None, size: tuple[int, int] | None = None, grey: bool = False

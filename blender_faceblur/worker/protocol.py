@@ -17,6 +17,7 @@ from enum import StrEnum
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from types import UnionType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -24,6 +25,7 @@ import numpy as np
 from ..core.cover.effects import EffectSettings
 from ..core.tracking.appearance import LENGTH
 from ..core.tracking.tracker import FrameRecord, Observation
+from ..sources import MovieFacts
 
 PROTOCOL = 2
 LONGEST_LINE = 4 << 20
@@ -97,7 +99,10 @@ class AnalysisRequest(BaseRequest):
 
 @dataclass(frozen=True, slots=True)
 class SegmentRequest(BaseRequest):
-    """Run a preset's detectors on frames `start`..`stop` of `source` and report each frame."""
+    """Run a preset's detectors on frames `start`..`stop` of `source` and report each frame.
+
+    With `facts` the source is the film that they describe, and must not have changed since.
+    """
 
     source: SourceRef
     preset: str
@@ -105,6 +110,7 @@ class SegmentRequest(BaseRequest):
     stop: int
     provider: str = "auto"
     recognise: bool = False
+    facts: MovieFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -473,9 +479,15 @@ def _build(kind: type[M], content: dict[str, Any], name: str) -> M:
     for part in fields(kind):  # type: ignore[arg-type]
         if part.name not in content and not _may_be_missing(part):
             raise ProtocolError(f"{name}: '{part.name}' is missing")
-    values = {}
+    values: dict[str, Any] = {}
     for key, value in content.items():
         hint = hints.get(key)
+        if get_origin(hint) is UnionType:
+            # What may be left out, KIND | None.
+            if value is None:
+                values[key] = None
+                continue
+            hint = get_args(hint)[0]
         if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, dict):
             values[key] = _build(hint, value, f"{name}: {key}")
         elif hint is not None and _fits(value, hint):

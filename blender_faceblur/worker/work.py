@@ -28,7 +28,7 @@ from ..detectors.providers import choose_providers, list_available
 from ..files.paths import get_model_path
 from ..files.storage import name_stored, read_stored, store
 from ..recognition import get_recognizer
-from ..sources import FrameSource, SourceGuard
+from ..sources import FrameSource, MovieSource, SourceGuard
 from .checkpoint import Checkpoint, split_known
 from .embedding import embed_pictures, embed_tracks
 from .ensemble import (
@@ -122,7 +122,7 @@ def _run_job(line: str, send: OnProgress, networks: Networks) -> int:
 
 
 def _detect_segment(request: SegmentRequest, send: OnProgress, networks: Networks) -> None:
-    with open_requested(request.source, "the analysis began") as source:
+    with open_requested(request.source, "the analysis began", request.facts) as source:
         _detect_in(source, request, send, networks)
 
 
@@ -318,6 +318,7 @@ class _Analysis:
             min(self._info.frame_count, part.stop + reach),
             self._choice,
             self._request.recognise,
+            self.source.list_facts() if isinstance(self.source, MovieSource) else None,
             sys_path=self._request.sys_path,
         )
 

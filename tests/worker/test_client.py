@@ -23,8 +23,10 @@ from blender_faceblur.core.tracking.observations import ObservationTable, Segmen
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors.base import FaceDetector
 from blender_faceblur.files.paths import get_model_path, get_models_folder
+from blender_faceblur.sources import MovieSource
 from blender_faceblur.worker import child, client, ensemble, process, work
 from blender_faceblur.worker.client import AnalysisOptions, build_request, describe_provider, probe_providers, run_job
+from blender_faceblur.worker.opening import open_requested
 from blender_faceblur.worker.process import WorkerProcess, WorkerThread, listen
 from blender_faceblur.worker.protocol import (
     AnalysisRequest,
@@ -43,6 +45,7 @@ from blender_faceblur.worker.protocol import (
     Started,
     Waiting,
     Warned,
+    parse_line,
     to_line,
 )
 
@@ -320,6 +323,21 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+def test_a_film_whose_facts_another_process_sent_is_the_same(film: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "film.mp4"
+    copy.write_bytes(film.read_bytes())
+    opened = MovieSource(copy)
+    request = SegmentRequest(SourceRef.of(copy), "fast", 0, 9, facts=opened.list_facts())
+    sent = parse_line(to_line(request), (SegmentRequest,))
+    with open_requested(sent.source, facts=sent.facts) as again:
+        assert vars(again) == vars(opened)
+        pairs = list(zip(again.read_frames(90, 110), opened.read_frames(90, 110), strict=True))
+        assert len(pairs) == 20 and all(np.array_equal(one[1], other[1]) for one, other in pairs)
+    copy.write_bytes(film.read_bytes()[:-1] + b"!")
+    with pytest.raises(FaceBlurError, match=r"film\.mp4 has changed since it was opened"):
+        open_requested(sent.source, facts=sent.facts)
 
 
 def need_models() -> None:
