@@ -15,6 +15,10 @@ from .masks import list_masks
 SPARE_FRAMES = 1
 """How many frames longer a mask covers at each end of its spans. After Effects rounds times."""
 
+LONGEST_NAME = 31
+"""How many letters of a track's name a mask gets, so that it meets no limit of the program. Origin: a guess on the safe
+side, since Adobe's documents give no limit for masks."""
+
 # ExtendScript is the JavaScript of 1999: no JSON, no let or const, no functions of arrays.
 _BEGINNING = """\
 // Covers of Face Blur as animated masks for After Effects.
@@ -168,7 +172,7 @@ def write_after_effects(document: TrackDocument, stream: TextIO) -> None:
     stream.write(
         _BEGINNING
         % {
-            "film": json.dumps(source.file_name),
+            "film": _quote(source.file_name),
             "width": source.width,
             "height": source.height,
             "frames": source.frame_count,
@@ -181,8 +185,7 @@ def write_after_effects(document: TrackDocument, stream: TextIO) -> None:
         placed = [one for one in mask.list_placed(source.width) if 0 <= one[0] < source.frame_count]
         # Moving aside takes no time: the key before it is held.
         held = [one[2] != after[2] for one, after in pairwise(placed)] + [False]
-        # A name is data: JSON is also JavaScript if all letters beyond ASCII are escaped, as they are here.
-        stream.write(f"        [{json.dumps(mask.name)}, [\n")
+        stream.write(f"        [{_quote(mask.name[:LONGEST_NAME])}, [\n")
         last = len(placed) - 1
         stream.writelines(
             f"            [{frame}, {shape.cx:.3f}, {shape.cy:.3f}, {shape.rx:.3f}, {shape.ry:.3f}, "
@@ -191,3 +194,8 @@ def write_after_effects(document: TrackDocument, stream: TextIO) -> None:
         )
         stream.write(f"        ]]{',' if number < len(masks) - 1 else ''}\n")
     stream.write(_END)
+
+
+def _quote(text: str) -> str:
+    """A string literal: JSON is also JavaScript if all letters beyond ASCII are escaped, as they are here."""
+    return json.dumps("".join(letter if letter.isprintable() else "?" for letter in text))
