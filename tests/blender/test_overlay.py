@@ -15,7 +15,7 @@ import pytest
 import blender_faceblur
 from blender_faceblur.blender.common.context import borrow_selection
 from blender_faceblur.blender.common.marks import get_modifier
-from blender_faceblur.blender.cover.covering import cover_footage, uncover
+from blender_faceblur.blender.cover.covering import cover_footage, leave_uncovered, uncover
 from blender_faceblur.blender.cover.projection import get_region_projection
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.masks import overlay_cache
@@ -206,6 +206,10 @@ def test_an_uncovered_strip_is_framed_where_others_are_covered(scene: Any, film:
     assert "other: not analysed, faces would show" in list_words(drawing)
     (frame,) = (line for line, color in drawing.thick if color == get_colors()["uncovered"])
     assert frame.min(axis=0) == pytest.approx((80, 45)) and frame.max(axis=0) == pytest.approx((240, 135))
+    scene.faceblur.must_be_covered = True
+    assert "other: not detected yet, renders black" in list_words(draw(scene))
+    leave_uncovered(other, True)
+    assert "renders black" not in str(draw(scene).words)
     other.mute = True
     assert "other" not in str(draw(scene).words)
 

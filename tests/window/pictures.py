@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Updates docs/pictures from the window tests: `BLENDER_WINDOW=... python -m tests.window.pictures [FILM]`.
 
-With a FILM, whose licence must allow it, only the animation of the window is made, otherwise only the pictures.
+With a FILM, whose licence must allow it, the animation of the window and the pictures that show a film are made,
+otherwise those of `OTHER_NAMES`, which the stories make with a film of their own.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,8 @@ from PIL import Image, ImageChops
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "pictures"
-NAMES = ("panel", "detecting", "faces", "mask", "preferences", "outlines", "dragged", "region", "review", "people")
+FILM_NAMES = ("panel", "detecting", "faces", "outlines", "dragged", "region", "review")
+OTHER_NAMES = ("mask", "preferences", "people")
 MOST_BYTES = 250_000
 TOUR_SIZE, TOUR_BYTES = (960, 540), 3_000_000
 SHORTEST_MS, LONGEST_MS = 100, 700
@@ -35,18 +38,22 @@ def main() -> int:
         if len(sys.argv) > 1:
             film = copy_at_rate(Path(sys.argv[1]), Path(scratch))
             failed = run_stories(looks, Path(scratch), ["-k", "tour"], {"FACEBLUR_TOUR": str(film)})
-            return failed or animate(sorted(looks.glob("tour-*.png")), FOLDER / "tour.webp")
-        failed = run_stories(looks, Path(scratch), [], {})
-        if failed:
-            return failed
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        for name in NAMES:
-            picture = Image.open(looks / f"{name}.png").convert("RGB")
-            file = FOLDER / f"{name}.png"
-            picture.quantize(255, dither=Image.Dither.NONE).save(file, optimize=True)
-            if is_too_large(file, MOST_BYTES):
-                return 1
-    return 0
+            failed = failed or animate(sorted(looks.glob("tour-*.png")), FOLDER / "tour.webp")
+            return failed or save_pictures(looks, FILM_NAMES)
+        failed = run_stories(looks, Path(scratch), ["-k", "corrections or test_people"], {})
+        return failed or save_pictures(looks, OTHER_NAMES)
+
+
+def save_pictures(looks: Path, names: Sequence[str]) -> int:
+    """Copy photographs into the guide; 0 if each is small enough."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    too_large = False
+    for name in names:
+        picture = Image.open(looks / f"{name}.png").convert("RGB")
+        file = FOLDER / f"{name}.png"
+        picture.quantize(255, dither=Image.Dither.NONE).save(file, optimize=True)
+        too_large |= is_too_large(file, MOST_BYTES)
+    return int(too_large)
 
 
 def run_stories(looks: Path, scratch: Path, options: list[str], variables: dict[str, str]) -> int:

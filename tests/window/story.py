@@ -24,6 +24,7 @@ PLACES = {
     "preset": (244, 79),
     "effect": (87, 106),
     "heading": (60, 138),
+    "cover all": (130, 247),
     "switch": (36, 184),
     "go": (258, 184),
     "mode": (179, 247),
@@ -51,6 +52,8 @@ HEADING = 26
 """Height of the heading of a closed panel."""
 FACES, PEOPLE = 0, 2
 """The panels' places among the headings when all are closed."""
+DETECTION = 3
+"""That of the panel Detection Settings while the timeline is empty."""
 
 SAME, OTHER = 4.0, 9.0
 """Mean differences of two pictures of a face: below the first it is unchanged; above the second it is covered."""
@@ -666,6 +669,44 @@ def play_deleted(story: Story) -> None:
     story.wait_for_no_workers(60)
 
 
+def play_cover_all(story: Story) -> None:
+    """An empty project in which all footage must be covered: a new film is black at once, and then only its faces."""
+    hand = story.hand
+    hand.wait_for_window()
+    if hand.look()["workspace"] != "Video Editing" or hand.look()["strips"]:
+        story.new_project()
+    story.open_tab()
+    story.click("heading", DETECTION)
+    time.sleep(1.0)
+    story.click("cover all")
+    hand.wait("all footage must be covered", lambda s: s["addon"]["all"], 5)
+    hand.photograph("cover-all")
+    story.add_film(story.film)
+    hand.photograph("cover-all-new")
+    # It ends the detection, if that has begun, which goes on afterwards.
+    story.render()
+    Path(story.given["output"]).rename(story.folder / "black.mp4")
+    hand.check("10 with strips in black" in hand.look()["addon"]["done"], "the window says what is black")
+    hand.check(not _get_strip(hand.look(), "MOVIE")["modifiers"], "the film is not covered yet")
+    # This closes Blender's popup.
+    hand.press("Escape")
+    hand.wait("its detection begins by itself", lambda s: s["addon"]["in background"], 60)
+    time.sleep(1.0)
+    hand.photograph("cover-all-detecting")
+    hand.check(not hand.look()["addon"]["active"], "an editor need not wait for it")
+    hand.wait("it is covered", lambda s: _is_covered(s) and not s["addon"]["in background"], 240)
+    story.go_to_frame(51)
+    covered = story.see_preview()
+    hand.photograph("cover-all-covered")
+    whole = [0, 0, covered.width, covered.height]
+    hand.check(compute_mean(covered, whole) > 2 * BLACK, "the film shows")
+    places = story.find_faces(51, covered)
+    hand.check(places, "the film shows a face at frame 51")
+    for place in places:
+        hand.check(compute_mean(covered, place) < BLACK, f"the face at {place} is covered")
+    story.render()
+
+
 def play_quit(story: Story) -> None:
     """Blender is quit while a detection runs: it ends at once, and so do the processes of the detection."""
     hand = story.hand
@@ -850,7 +891,10 @@ def play_workspace(story: Story) -> None:
 
 
 def play_tour(story: Story) -> None:
-    """What docs/pictures/tour.webp shows: detection, the workspace, playing with covers, an item to review."""
+    """What docs/pictures/tour.webp shows: detection, the workspace, playing with covers, an item to review.
+
+    Then the guide's pictures of corrections.
+    """
     hand = story.hand
     story.begin()
     shot = 0
@@ -864,14 +908,21 @@ def play_tour(story: Story) -> None:
             time.sleep(0.1)
 
     record(1.0)
+    hand.photograph("panel")
     story.detect()
-    record(120, lambda s: not s["addon"]["active"] and _is_covered(s))
+    record(60, lambda s: (s["addon"]["share"] or 0) > 0.3)
+    hand.photograph("detecting")
+    record(400, lambda s: not s["addon"]["active"] and _is_covered(s))
     hand.check(_is_covered(hand.look()), "the strip is covered")
     record(1.5)
+    # The thumbnails come later.
+    time.sleep(8.0)
+    hand.photograph("faces")
     story.choose_from_menu("Open Workspace")
     hand.wait("the workspace", lambda s: s["workspace"] == "Face Blur" and len(s["areas"]) == 2, 20)
     hand.wait("the tab Face Blur", lambda s: _get_area(s, "PREVIEW")["tab"] == "Face Blur", 20)
     record(1.5)
+    hand.photograph("outlines")
     left, top, width, height = story.get_region("PREVIEW", "PREVIEW")
     hand.move(left + 0.2 * width, top + 0.5 * height)
     hand.press("space")
@@ -879,6 +930,31 @@ def play_tour(story: Story) -> None:
     hand.press("space")
     hand.press("ctrl+alt+shift+n")
     record(3.0)
+    hand.photograph("review")
+    _picture_corrections(story)
+
+
+def _picture_corrections(story: Story) -> None:
+    """A cover of the playhead's frame is dragged; a region is drawn, and tracked."""
+    hand = story.hand
+    state = hand.look()
+    frame = state["frame"] - 1
+    here = [name for name, face in state["masks"][0]["faces"].items() if _is_within(face["spans"], frame)]
+    x, y = story.find_cover(here[0])
+    hand.drag(x, y, x + 50, y + 30)
+    hand.wait("a locked key", lambda s: s["masks"][0]["faces"][here[0]]["locked"], 20)
+    time.sleep(1.0)
+    hand.photograph("dragged")
+    hand.press("ctrl+z")
+    hand.wait("undo", lambda s: not s["masks"][0]["faces"][here[0]]["locked"], 20)
+    left, top, width, height = hand.look()["picture"]
+    story.choose_from_pie("north east", (left + round(0.28 * width), top + round(0.6 * height)))
+    hand.drag(left + 0.05 * width, top + 0.7 * height, left + 0.2 * width, top + 0.92 * height)
+    hand.wait(
+        "the region is tracked", lambda s: "Region 01" in s["masks"][0]["faces"] and not s["addon"]["active"], 100
+    )
+    time.sleep(1.0)
+    hand.photograph("region")
 
 
 def _list_shown(state: State) -> list[str]:
@@ -1499,6 +1575,7 @@ STORIES: dict[str, Callable[[Story], None]] = {
     "what goes wrong": play_what_goes_wrong,
     "interruptions": play_interruptions,
     "deleted": play_deleted,
+    "cover all": play_cover_all,
     "quit": play_quit,
     "corrections": play_corrections,
     "decide": play_decide,

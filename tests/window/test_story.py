@@ -34,8 +34,13 @@ RANGE = [47, 56]
 """Timeline frames, the last one included; the film begins at frame 1."""
 
 COMPLAINT = re.compile(r"Traceback|Error:|\bMISSED\b|WARNING|Segmentation")
-EXPECTED_COMPLAINTS = ("Could not get a list of mounted file-systems", "WARNING Render cancelled after")
-"""Blender's on a system without /proc/mounts, and ours where a story cancels a render."""
+EXPECTED_COMPLAINTS = (
+    "Could not get a list of mounted file-systems",
+    "WARNING Render cancelled after",
+    "WARNING Rendered: 10 frames in",
+    "WARNING Preview rendered: 10 frames in",
+)
+"""Blender's on a system without /proc/mounts, and ours where a story cancels a render or has it black."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +267,14 @@ def test_deleted(desk: Desk, tmp_path: Path) -> None:
     desk.play("deleted", film(tmp_path / "astronaut.mp4", "demo", 10), tmp_path, 900)
 
 
+def test_cover_all(desk: Desk, tmp_path: Path) -> None:
+    astronaut = film(tmp_path / "astronaut.mp4", "demo")
+    given = desk.play("cover all", astronaut, tmp_path, 500)
+    assert max(int(picture.max()) for picture in read_film(tmp_path / "black.mp4")) <= 2
+    uncovered = [share for shares in find_uncovered(astronaut, Path(given["output"])).values() for share in shares]
+    assert len(uncovered) > 10 and max(uncovered) < 0.1
+
+
 def test_quit(desk: Desk, tmp_path: Path) -> None:
     desk.play("quit", film(tmp_path / "astronaut.mp4", "demo"), tmp_path, 300)
     processes = (entry / "cmdline" for entry in Path("/proc").iterdir() if entry.name.isdigit())
@@ -339,7 +352,7 @@ def test_tour(desk: Desk, tmp_path: Path) -> None:
     chosen = os.environ.get("FACEBLUR_TOUR")
     if not chosen:
         pytest.skip("FACEBLUR_TOUR names no film to show")
-    desk.play("tour", StoryFilm(Path(chosen), []), tmp_path, 300)
+    desk.play("tour", StoryFilm(Path(chosen), []), tmp_path, 900)
 
 
 def test_bake(desk: Desk, tmp_path: Path) -> None:

@@ -185,6 +185,8 @@ def _describe_addon(scene: bpy.types.Scene) -> dict[str, Any] | None:
     verified = state.verified
     return {
         "active": state.active,
+        "in background": state.in_background,
+        "all": scene.faceblur.must_be_covered,
         "share": state.step.share if state.step is not None else None,
         "problems": list(state.problems),
         "done": state.done,
@@ -215,7 +217,16 @@ def _describe_people(scene: bpy.types.Scene) -> dict[str, Any] | None:
     }
 
 
+def _hide_paths() -> None:
+    """Show no path of the test machine on strips: the photographs are pictures of the guide."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "SEQUENCE_EDITOR" and area.spaces.active.timeline_overlay.show_strip_source:
+                area.spaces.active.timeline_overlay.show_strip_source = False
+
+
 def _write_state(path: Path) -> float:
+    _hide_paths()
     part = path.with_suffix(".part")
     part.write_text(json.dumps(describe()), encoding="utf-8")
     part.replace(path)

@@ -33,6 +33,7 @@ class FACEBLUR_PT_classes(Tab, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         settings = get_sequencer_scene(context).faceblur
+        layout.prop(settings, "must_be_covered")
         column = layout.column()
         column.enabled = not JOB.active
         row = column.row(align=True)
@@ -46,7 +47,6 @@ class FACEBLUR_PT_classes(Tab, bpy.types.Panel):
             _draw_class(layout, context, one)
         if JOB.provider:
             layout.label(text=translate("Detectors ran on: {provider}", provider=JOB.provider))
-        layout.prop(get_sequencer_scene(context).faceblur, "must_be_covered")
 
 
 def _draw_class(layout: bpy.types.UILayout, context: bpy.types.Context, one: ObjectClass) -> None:
@@ -62,12 +62,18 @@ def _draw_class(layout: bpy.types.UILayout, context: bpy.types.Context, one: Obj
         return
     (name,) = one.list_weights()
     model = list_models()[name]
+    if not is_wanted:
+        words = translate(
+            "Needs {file} ({bytes:.1f} MB), see the guide", file=model.used.file, bytes=model.used.bytes / 1e6
+        )
+        write_lines(layout, context, words, "INFO")
+        return
     words = settings.bl_rna.properties[wanted].name
     write_lines(
         layout,
         context,
         translate("{words} cannot be detected: {problem}", words=words, problem=problem),
-        "ERROR" if is_wanted else "INFO",
+        "ERROR",
     )
     write_lines(
         layout,

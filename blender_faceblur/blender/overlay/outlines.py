@@ -23,7 +23,7 @@ from ..common.context import DrawHandlers, get_sequencer_scene
 from ..common.footage import KINDS, compute_source_frame
 from ..common.marks import BAKED, get_modifier
 from ..common.selection import get_active_footage
-from ..cover.covering import MUST_BE_COVERED, find_lost_mask, has_foreign_mask, lost_mask_to_speed
+from ..cover.covering import MUST_BE_COVERED, find_lost_mask, has_foreign_mask, is_left_uncovered, lost_mask_to_speed
 from ..cover.fast_playback import is_drawn, is_playing_fast
 from ..cover.hiding import hides
 from ..cover.projection import (
@@ -202,7 +202,10 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
         frame = _get_frame(scene, strip, mask)
         if not fault and known is not None and frame is not None and known.is_unanalysed(frame):
             fault = mark("not analysed here, completely covered")
-        if fault and (is_used or strip.get(MUST_BE_COVERED)):
+        is_waiting = _is_waiting(scene, strip)
+        if is_waiting:
+            fault = mark("not detected yet, renders black")
+        if fault and (is_used or is_waiting or strip.get(MUST_BE_COVERED)):
             corners = region_projection.project(np.array(projection.compute_picture_outline()))
             drawing.thick.append((_close(corners), colors["uncovered"]))
             place = (float(corners[:, 0].mean()), float(corners[:, 1].max()) - 22 * unit)
@@ -340,6 +343,12 @@ def explain_fault(strip: bpy.types.Strip) -> str:
             return "its mask cannot have its speed, completely covered"
         return "its mask is lost, completely covered" if find_lost_mask(strip) else "completely covered"
     return ""
+
+
+def _is_waiting(scene: bpy.types.Scene, strip: bpy.types.Strip) -> bool:
+    """Whether a strip was never detected in a scene in which all footage must be covered: the guard blackens it."""
+    is_detected = BAKED in strip or get_modifier(strip) is not None
+    return scene.faceblur.must_be_covered and not is_detected and not is_left_uncovered(strip)
 
 
 def _add_drawn(
