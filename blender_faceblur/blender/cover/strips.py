@@ -10,8 +10,6 @@ from functools import partial
 from typing import Any
 
 import bpy
-import numpy as np
-from numpy.typing import NDArray
 
 from ...core.cover.effects import EffectSettings
 from ...core.translation import translate
@@ -53,7 +51,6 @@ class CoverBatch:
         self._sounds: dict[tuple[float, int], list[str]] = {}
         self._removed: list[str] = []
         self._made: dict[EffectSettings, StripGroups] = {}
-        self._places: dict[str, list[NDArray[Any]]] = {}
         for owner in bpy.data.scenes:
             for strip in owner.sequence_editor.strips_all if owner.sequence_editor is not None else ():
                 for modifier in getattr(strip, "modifiers", ()):
@@ -72,8 +69,6 @@ class CoverBatch:
     def operate(self, strips: Sequence[bpy.types.Strip], operator: Any, **options: Any) -> bool:
         """Run an operator of the sequencer on these strips, of which the first is active; whether it finished."""
         names = [strip.name for strip in strips]
-        if operator != bpy.ops.sequencer.connect:
-            self._places.clear()
         select_only(self.scene, strips)
         # Before and after an operator, Blender evaluates the scene of the context, which takes long with many strips.
         # Operators of the sequencer work on the workspace's scene instead.
@@ -93,32 +88,6 @@ class CoverBatch:
         """The sound strips that begin exactly where `strip` does."""
         names = self._sounds.get((strip.frame_start, strip.frame_final_start), ())
         return [self.scene.sequence_editor.strips_all[name] for name in names]
-
-    def choose_free_channel(self, strip: bpy.types.Strip) -> int:
-        """The first channel above `strip` that is free for its whole duration, among the strips beside it."""
-        meta = strip.parent_meta()
-        key = meta.name if meta is not None else ""
-        if key not in self._places:
-            strips = (meta or self.scene.sequence_editor).strips
-            self._places[key] = [
-                read_numbers(strips, name) for name in ("channel", "frame_final_start", "frame_final_end")
-            ]
-        channels, starts, ends = self._places[key]
-        taken = set(channels[(starts < strip.frame_final_end) & (ends > strip.frame_final_start)].tolist())
-        for channel in range(strip.channel + 1, 129):
-            if channel not in taken:
-                return channel
-        raise FaceBlurError(
-            translate("No channel above the strip '{name}' is free for its mask. Move the strip down.", name=strip.name)
-        )
-
-    def note_place(self, strip: bpy.types.Strip) -> None:
-        """Take account of a strip that was added, so that others are not read again for the next one."""
-        meta = strip.parent_meta()
-        key = meta.name if meta is not None else ""
-        if key in self._places:
-            new = strip.channel, strip.frame_final_start, strip.frame_final_end
-            self._places[key] = [np.append(old, one) for old, one in zip(self._places[key], new, strict=True)]
 
     def get_groups(self, effect: EffectSettings) -> StripGroups:
         """What makes the groups of this batch's strips with an effect."""
@@ -284,7 +253,7 @@ def _add_mask_strip(batch: CoverBatch, strip: bpy.types.Strip, mask: bpy.types.M
     scene = batch.scene
     # Put it into the same meta strip, so that both move with that.
     strips = (strip.parent_meta() or scene.sequence_editor).strips
-    channel = batch.choose_free_channel(strip)
+    channel = _choose_free_channel(strips, strip)
     mask_strip = strips.new_mask(f"{strip.name} faces", mask, channel, round(strip.frame_start))
     mask_strip.mute = True
     # The speeds of a strip with several may not have been measured yet. Then `sync_mask_strips` sets the mask's.
@@ -296,7 +265,6 @@ def _add_mask_strip(batch: CoverBatch, strip: bpy.types.Strip, mask: bpy.types.M
     if mask_strip.channel != channel:
         # For a moment it overlapped another strip.
         mask_strip.channel = channel
-    batch.note_place(mask_strip)
     # Connecting strips ends their earlier connections, so include the film's sound.
     batch.operate((strip, mask_strip, *_list_connected(batch, strip)), bpy.ops.sequencer.connect)
     return mask_strip
@@ -509,6 +477,20 @@ def _copy_speed(
     finally:
         _RETIMED.discard(mask_strip.name)
     return not is_out_of_speed(scene, footage, mask_strip)
+
+
+def _choose_free_channel(strips: Any, strip: bpy.types.Strip) -> int:
+    """The first channel above `strip` that is free for its whole duration."""
+    channels, starts, ends = (
+        read_numbers(strips, name) for name in ("channel", "frame_final_start", "frame_final_end")
+    )
+    taken = set(channels[(starts < strip.frame_final_end) & (ends > strip.frame_final_start)].tolist())
+    for channel in range(strip.channel + 1, 129):
+        if channel not in taken:
+            return channel
+    raise FaceBlurError(
+        translate("No channel above the strip '{name}' is free for its mask. Move the strip down.", name=strip.name)
+    )
 
 
 def has_other_speeds(scene: bpy.types.Scene) -> bool:
