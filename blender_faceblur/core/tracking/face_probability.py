@@ -58,8 +58,8 @@ class FaceProbabilitySettings:
     has -1.69."""
     brief_logit: float = -1.0
     """The same for a track that does not last, if the network saw it all the time and the picture's edge does not cut
-    it off. Raising it leaves more uncovered. Origin: with the next two, chosen on the same tracks; the lowest face that
-    it applies to has 1.17 (docs/measuring.md)."""
+    it off. Raising it leaves more uncovered. Origin: with the next two, chosen on the same tracks; no face to which it
+    applies is below 1.3 (docs/measuring.md)."""
     brief_scores: int = 3
     """Scores that such a track needs. Raising it leaves more that is no face covered. Origin: see `brief_logit`."""
     brief_face_score: float = 0.35
