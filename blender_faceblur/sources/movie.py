@@ -199,10 +199,13 @@ class MovieSource(FrameSource):
         )
         self.blender_losses = tuple(warnings + surveyed)
 
-    def list_facts(self) -> MovieFacts:
-        """What another `MovieSource` of the same film needs. Raises FaceBlurError for the copy of another film."""
-        if self._keeps_timing:
-            raise FaceBlurError(f"{self._path.name}: frames are counted like those of another film")
+    def list_facts(self) -> MovieFacts | None:
+        """What another `MovieSource` of the same film needs; None of a film that it must examine itself: one whose
+        times do not fit into a message, or that is a copy of another film."""
+        times = [self._start, self._first_time, *self._untimed]
+        # The same as the messages' limits. A picture without a time has the least number of 64 bits.
+        if self._keeps_timing or len(self._untimed) > 1000 or any(abs(time) >= 1 << 53 for time in times):
+            return None
         info = self.info
         return MovieFacts(
             fingerprint=info.fingerprint,

@@ -335,6 +335,9 @@ def test_a_film_whose_facts_another_process_sent_is_the_same(film: Path, tmp_pat
         assert vars(again) == vars(opened)
         pairs = list(zip(again.read_frames(90, 110), opened.read_frames(90, 110), strict=True))
         assert len(pairs) == 20 and all(np.array_equal(one[1], other[1]) for one, other in pairs)
+    untimed = MovieSource(copy)
+    untimed._first_time = -(1 << 63)
+    assert untimed.list_facts() is None
     copy.write_bytes(film.read_bytes()[:-1] + b"!")
     with pytest.raises(FaceBlurError, match=r"film\.mp4 has changed since it was opened"):
         open_requested(sent.source, facts=sent.facts)
