@@ -29,6 +29,8 @@ SECONDS = (1.5, 1.75, 2.0)
 @pytest.fixture
 def films(extension: None, tmp_path: Path) -> list[tuple[Any, list[list[FaceTruth]]]]:
     """The strips, detected, and the faces of each frame of their films. The faces of a film move a little."""
+    # A Blender application has it only inside of the installed extension, which tests/window uses.
+    pytest.importorskip("onnxruntime.capi.onnxruntime_pybind11_state")
     try:
         get_model_path(RECOGNIZER)
     except FaceBlurError as error:
