@@ -930,7 +930,11 @@ def play_tour(story: Story) -> None:
     hand.press("space")
     hand.press("ctrl+alt+shift+n")
     record(3.0)
+    hand.press("ctrl+alt+shift+r")
+    time.sleep(3.0)
     hand.photograph("review")
+    hand.press("Escape")
+    time.sleep(1.0)
     _picture_corrections(story)
 
 
