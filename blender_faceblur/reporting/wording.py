@@ -144,7 +144,7 @@ def _describe_detections(reason: Reason | SuppressionReason, detected: int, sear
                 searched=searched,
             )
         case Reason.UNLIKELY_FACE | SuppressionReason.UNLIKELY_FACE:
-            return translate("probably not a face, by all that was measured")
+            return translate("probably not a face")
         case Reason.NOT_FOUND_AGAIN | SuppressionReason.NOT_FOUND_AGAIN:
             return translate("not found again by the new analysis")
     return ""

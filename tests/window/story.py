@@ -121,6 +121,8 @@ class Story:
         regions = state["areas"][0]["regions"]
         left, top, _, height = regions["UI"]
         hand.click(left + 300, top + height / 2)
+        # On a busy machine a field takes keys later, and those before are lost.
+        hand.look()
         hand.press("ctrl+a")
         hand.write(f"{path.parent}/")
         # The first one closes the list of completions.
@@ -128,6 +130,7 @@ class Story:
         time.sleep(0.3)
         left, top, _, height = regions["EXECUTE"]
         hand.click(left + 200, top + height / 2)
+        hand.look()
         hand.press("ctrl+a")
         hand.write(path.name)
         hand.press("Return")
