@@ -156,11 +156,6 @@ def link_scored(
     return link_tracks(table, COUNT, SIZE, RATE, 0.5, cover_uncertain=False, has_several_detectors=True)
 
 
-def test_one_score_alone_uncovers_less_than_several() -> None:
-    assert len(link_scored(2).uncovered) == 1
-    assert len(link_scored(1).tracks) == 1
-
-
 def test_what_is_brief_and_no_face_each_time_is_ignored_unless_the_edge_cuts_it_off() -> None:
     assert len(link_scored(3, confidence=0.7, every=4).uncovered) == 1
     for linked in (

@@ -52,14 +52,10 @@ class FaceProbabilitySettings:
     covered_logit: float = -2.05
     """Logit from which a track is covered. Raising it leaves more uncovered. Origin: below that of every face among the
     labelled tracks of the clips that the weights come from when it was chosen."""
-    scored_logit: float = -1.75
-    """The same for a track with two scores or more that no other detector ever finds. Raising it leaves more uncovered.
-    Origin: below that of every such face among the labelled tracks of those clips; the lowest, a head that turns away,
-    has -1.69."""
     brief_logit: float = -1.0
-    """The same for a track that does not last, if the network saw it all the time and the picture's edge does not cut
-    it off. Raising it leaves more uncovered. Origin: with the next two, chosen on the same tracks; no face to which it
-    applies is below 1.3 (docs/measuring.md)."""
+    """The same for a track that does not last and that no other detector ever finds, if the network saw it all the time
+    and the picture's edge does not cut it off. Raising it leaves more uncovered. Origin: with the next two, chosen on
+    the same tracks; no face to which it applies is below 1.3 (docs/measuring.md)."""
     brief_scores: int = 3
     """Scores that such a track needs. Raising it leaves more that is no face covered. Origin: see `brief_logit`."""
     brief_face_score: float = 0.35
@@ -169,23 +165,23 @@ def is_unlikely(
     detected_frames: NDArray[np.int_],
 ) -> bool:
     """Whether a trajectory with this logit is too unlikely to show a face to be covered."""
-    scores = int(np.isfinite(trajectory.face_scores).sum())
     least = FACE_PROBABILITY.covered_logit
-    if scores > 1 and trajectory.votes.max() <= 1:
-        is_brief = _is_brief_and_denied(trajectory, frame_size, frame_rate)
-        least = FACE_PROBABILITY.brief_logit if is_brief else FACE_PROBABILITY.scored_logit
-    if lasts_unconfirmed(trajectory, frame_rate, detected_frames):
+    if _is_brief_and_denied(trajectory, frame_size, frame_rate):
+        least = FACE_PROBABILITY.brief_logit
+    elif lasts_unconfirmed(trajectory, frame_rate, detected_frames):
         least = FACE_PROBABILITY.lasting_logit
     return logit < least or is_contradicted(trajectory, frame_size, frame_rate, detected_frames)
 
 
 def _is_brief_and_denied(trajectory: Trajectory, frame_size: tuple[int, int], frame_rate: float) -> bool:
-    """Whether the network saw no face all the time in a trajectory that does not last and lies within the picture."""
+    """Whether the network saw no face all the time, and no other detector ever one, in a trajectory that does not last
+    and lies within the picture."""
     found = trajectory.is_detected()
     frames, boxes = trajectory.frames[found], trajectory.boxes[found]
     scores = trajectory.face_scores[np.isfinite(trajectory.face_scores)]
     return bool(
-        frames[-1] - frames[0] < FACE_PROBABILITY.lasting_s * frame_rate
+        trajectory.votes.max() <= 1
+        and frames[-1] - frames[0] < FACE_PROBABILITY.lasting_s * frame_rate
         and len(scores) >= FACE_PROBABILITY.brief_scores
         and scores.mean() < FACE_PROBABILITY.brief_face_score
         and _compute_scored_share(trajectory) >= FACE_PROBABILITY.scored_share
