@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import sys
 import tempfile
 import tomllib
 from collections.abc import Iterable
@@ -243,6 +244,15 @@ def get_stored_embeddings_folder() -> Path | None:
     """The folder in which an installed extension stores face embeddings if the editor asks for it; else None."""
     own = get_user_folder()
     return own / "faces" if own is not None else None
+
+
+def get_bytecode_folder() -> Path | None:
+    """The folder in which processes of an installed extension keep the bytecode of what they import; outside one, what
+    the interpreter's own settings say. None: nowhere."""
+    own = get_user_folder()
+    if own is not None:
+        return own / "bytecode"
+    return Path(sys.pycache_prefix) if sys.pycache_prefix else None
 
 
 def get_unfinished_analyses_folder() -> Path:

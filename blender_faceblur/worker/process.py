@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from ..core.types import FaceBlurError
+from ..files.paths import get_bytecode_folder
 from .child import LASTING
 from .protocol import LONGEST_LINE, ErrorMessage, Finished, Running, parse_line, to_line
 
@@ -56,9 +57,16 @@ class WorkerProcess:
         hidden = getattr(subprocess, "CREATE_NO_WINDOW", 0)
         try:
             self._process = subprocess.Popen(
-                # -B: write no bytecode beside the code. -S: packages come from the request's folders, in their order,
-                # so that another Python's package of the same name does not hide one of the extension's.
-                [python or sys.executable, "-I", "-S", "-B", str(script), *([LASTING] if lasting else [])],
+                # -S: packages come from the request's folders, in their order, so that another Python's package of the
+                # same name does not hide one of the extension's.
+                [
+                    python or sys.executable,
+                    "-I",
+                    "-S",
+                    *_choose_bytecode(),
+                    str(script),
+                    *([LASTING] if lasting else []),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -156,6 +164,15 @@ class WorkerProcess:
                 # Unsent bytes of a request to a dead child: nothing will read them.
                 with contextlib.suppress(OSError):
                     stream.close()
+
+
+def _choose_bytecode() -> list[str]:
+    """Options of an interpreter that writes no bytecode beside the code.
+
+    Nothing compiles the packages of an installed extension, which takes longer than an import of what is compiled.
+    """
+    folder = get_bytecode_folder()
+    return ["-B"] if folder is None else ["-X", f"pycache_prefix={folder}"]
 
 
 class WorkerThread:

@@ -22,7 +22,7 @@ from blender_faceblur.core.document.tracks_file import read_document
 from blender_faceblur.core.tracking.observations import ObservationTable, Segment
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors.base import FaceDetector
-from blender_faceblur.files.paths import get_model_path, get_models_folder
+from blender_faceblur.files.paths import get_model_path, get_models_folder, set_user_folder
 from blender_faceblur.sources import MovieSource
 from blender_faceblur.worker import child, client, ensemble, process, work
 from blender_faceblur.worker.client import AnalysisOptions, build_request, describe_provider, probe_providers, run_job
@@ -584,6 +584,23 @@ print(client.probe_providers())
 
 def list_files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_bytecode_is_kept_in_the_folder_of_an_installed_extension(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_user_folder(tmp_path)
+    try:
+        probe_providers()
+        names = {path.name.partition(".")[0] for path in (tmp_path / "bytecode").rglob("*.pyc")}
+        assert {"work", "protocol"} <= names
+    finally:
+        set_user_folder(None)
+    # A process that was started like that starts others in the same way.
+    monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path / "bytecode"))
+    assert process._choose_bytecode() == ["-X", f"pycache_prefix={tmp_path / 'bytecode'}"]
+    monkeypatch.setattr(sys, "pycache_prefix", None)
+    assert process._choose_bytecode() == ["-B"]
 
 
 def test_it_works_installed_under_another_name(film: Path, tmp_path: Path) -> None:
