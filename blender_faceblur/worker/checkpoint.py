@@ -41,8 +41,12 @@ class Checkpoint:
         self._waiting: list[dict[str, Any]] = []
         self._flushed = 0.0
 
-    def read(self) -> list[tuple[Segment, list[Frame]]]:
-        """The parts with known frames, each cut at its last known frame, with its frames in order."""
+    def read(self, reach: int, frame_count: int) -> list[tuple[Segment, list[Frame]]]:
+        """The parts with known frames, each with its frames in order.
+
+        Each ends `reach` frames before its last known one, unless that is the last of the film's `frame_count`: like
+        all parts it overlaps with the next one, or the tracks of both would not be joined.
+        """
         parts: list[tuple[Segment, list[Frame]]] = []
         with (
             suppress(OSError, ValueError, ProtocolError, LookupError, TypeError),
@@ -59,9 +63,11 @@ class Checkpoint:
                     parts[int(content["of"])][1].append(frame)
         known = []
         for part, frames in parts:
-            owned = [frame.frame for frame in frames if part.start <= frame.frame < part.stop]
-            if owned and owned == list(range(part.start, part.start + len(owned))):
-                known.append((Segment(part.start, part.start + len(owned)), frames))
+            seen = [frame.frame for frame in frames if frame.frame >= part.start]
+            reached = part.start + len(seen)
+            stop = min(part.stop, reached if reached == frame_count else reached - reach)
+            if stop > part.start and seen == list(range(part.start, reached)):
+                known.append((Segment(part.start, stop), frames))
         return sorted(known, key=lambda one: one[0].start)
 
     def begin(self, parts: list[tuple[Segment, list[Frame]]]) -> None:

@@ -211,6 +211,7 @@ class _Analysis:
         self._info = self.source.info
         if self._guard.fingerprint != self._info.fingerprint:
             raise FaceBlurError(f"{self._info.file_name} changed while it was opened. Start again.")
+        self._reach = Tracker.compute_reach(float(self._info.frame_rate))
         self._first, self._stop = _get_span(request, self._info)
         self._models = list_used(self._uses, self._info)
         self._stored = self._name_stored()
@@ -270,7 +271,8 @@ class _Analysis:
             Segment(self._first + part.start, self._first + part.stop)
             for part in split_range(self._stop - self._first, float(self._info.frame_rate), processes)
         ]
-        return split_known(own, checkpoint.read() if checkpoint is not None else [])
+        known = checkpoint.read(self._reach, self._info.frame_count) if checkpoint is not None else []
+        return split_known(own, known)
 
     def _detect(self, parts: list[tuple[Segment, list[Frame]]], collector: _Collector) -> list[str]:
         """Collect all frames, known ones and those of the other parts; returns the sources' notes.
@@ -309,13 +311,12 @@ class _Analysis:
             _detect_in(self.source, request, send, networks)
 
     def _request_segment(self, part: Segment) -> SegmentRequest:
-        reach = Tracker.compute_reach(float(self._info.frame_rate))
         source = replace(self._request.source, fingerprint=self._info.fingerprint)
         return SegmentRequest(
             source,
             self._request.preset,
-            max(0, part.start - reach),
-            min(self._info.frame_count, part.stop + reach),
+            max(0, part.start - self._reach),
+            min(self._info.frame_count, part.stop + self._reach),
             self._choice,
             self._request.recognise,
             self.source.list_facts() if isinstance(self.source, MovieSource) else None,

@@ -42,7 +42,7 @@ def test_analysed_frames_are_restored(tmp_path: Path) -> None:
         (Segment(100, 120), make_frames(95, 100)),
     ]
     write(path, parts)
-    known = Checkpoint(path, lambda: True).read()
+    known = Checkpoint(path, lambda: True).read(0, 120)
     assert [part for part, _ in known] == [Segment(0, 20), Segment(50, 63)]
     assert known[1][1] == make_frames(45, 63)
     # The second run has another number of processes.
@@ -56,6 +56,24 @@ def test_analysed_frames_are_restored(tmp_path: Path) -> None:
         Segment(0, 60),
         Segment(60, 120),
     ]
+
+
+def test_known_parts_overlap_with_what_is_analysed_next(tmp_path: Path) -> None:
+    path = tmp_path / "b.checkpoint"
+    write(
+        path,
+        [
+            (Segment(0, 50), make_frames(0, 20)),
+            (Segment(50, 80), make_frames(46, 84)),
+            (Segment(80, 84), make_frames(76, 83)),
+            (Segment(84, 120), make_frames(80, 120)),
+        ],
+    )
+    known = Checkpoint(path, lambda: True).read(4, 120)
+    assert [part for part, _ in known] == [Segment(0, 16), Segment(50, 80), Segment(84, 120)]
+    assert known[0][1] == make_frames(0, 20)
+    write(path, known)
+    assert Checkpoint(path, lambda: True).read(4, 120) == known
 
 
 @pytest.mark.parametrize("damage", ["cut", "foreign", "empty", "order", "box", "none"])
@@ -73,14 +91,14 @@ def test_damage_affects_only_the_lines_after_it(damage: str, tmp_path: Path) -> 
         path.write_text("".join([lines[0], *lines[5:]]), encoding="utf-8")
     elif damage == "box":
         path.write_text("".join(lines[:11]) + lines[11].replace("30.0", "-9.0") + "".join(lines[12:]), encoding="utf-8")
-    known = [(part.stop, len(frames)) for part, frames in Checkpoint(path, lambda: True).read()]
+    known = [(part.stop, len(frames)) for part, frames in Checkpoint(path, lambda: True).read(0, 120)]
     assert known == {"cut": [(19, 19)], "box": [(10, 10)], "none": [(20, 20)]}.get(damage, [])
 
 
 def test_an_unwritable_checkpoint_does_not_stop_the_analysis(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     write(tmp_path / "file" / "b.checkpoint", [(Segment(0, 50), make_frames(0, 20))])
-    assert Checkpoint(tmp_path / "file" / "b.checkpoint", lambda: True).read() == []
+    assert Checkpoint(tmp_path / "file" / "b.checkpoint", lambda: True).read(0, 120) == []
 
 
 def test_frames_of_a_changed_source_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +122,7 @@ def test_frames_of_a_changed_source_are_not_kept(tmp_path: Path, monkeypatch: py
     for frame in frames[15:]:
         checkpoint.add(0, frame)
     checkpoint.close(finished=False)
-    assert [len(found) for _, found in Checkpoint(path, lambda: True).read()] == [10]
+    assert [len(found) for _, found in Checkpoint(path, lambda: True).read(0, 120)] == [10]
 
 
 def test_a_stopped_analysis_resumes(tmp_path: Path) -> None:
