@@ -167,6 +167,17 @@ def list_cases(options: argparse.Namespace, place: Path) -> Iterator[Case]:
             yield Case(f"{case.name}, {version}", path, list(zip(groups, moved, strict=True)), case.counted)
 
 
+def print_report(lines: Iterator[str]) -> int:
+    """Print the lines of a report as they come; returns the exit code."""
+    try:
+        for line in lines:
+            print(line, flush=True)
+    except FaceBlurError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def describe_machine() -> list[str]:
     """The machine properties that affect the figures, except for other running programs."""
     model = platform.processor() or platform.machine()

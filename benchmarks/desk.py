@@ -30,7 +30,7 @@ from blender_faceblur.core.types import Ellipse, FaceBlurError, TrackDocument, V
 from blender_faceblur.files.paths import set_user_folder
 from tests.window.hand import BUTTON_S, KEY_S, POINT_S, THINK_S
 
-from .accuracy import describe_machine
+from .accuracy import describe_machine, print_report
 from .crowd import read_sprites
 from .effort import (
     DECISION_S,
@@ -339,13 +339,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    try:
-        for line in run(parse(arguments)):
-            print(line, flush=True)
-    except FaceBlurError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return print_report(run(parse(arguments)))
 
 
 if __name__ == "__main__":

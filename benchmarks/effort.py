@@ -32,9 +32,9 @@ from blender_faceblur.core.document import editing
 from blender_faceblur.core.review.groups import list_open, list_review_groups
 from blender_faceblur.core.review.queue import ReviewEntry, record_verdict
 from blender_faceblur.core.review.timeline import FilmInTimeline, rank_timeline
-from blender_faceblur.core.types import Ellipse, FaceBlurError, Sample, Track, TrackDocument, Verdict
+from blender_faceblur.core.types import Ellipse, Sample, Track, TrackDocument, Verdict
 
-from .accuracy import describe_machine
+from .accuracy import describe_machine, print_report
 from .annotations import CLEAR, HARD, TrueFace
 from .covers import Mask, TracksCover, analyse
 from .crowd import Sprite, paste, read_sprites
@@ -382,13 +382,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    try:
-        for line in run(parse(arguments)):
-            print(line, flush=True)
-    except FaceBlurError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return print_report(run(parse(arguments)))
 
 
 if __name__ == "__main__":

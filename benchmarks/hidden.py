@@ -25,7 +25,7 @@ from blender_faceblur.core.types import Ellipse, Evidence, FaceBlurError, Pictur
 from blender_faceblur.sources import open_source
 from tools.film import FaceTruth, write_film
 
-from .accuracy import describe_machine
+from .accuracy import describe_machine, print_report
 from .covers import TracksCover, analyse
 from .scoring import COVERED, draw_ellipse
 
@@ -199,13 +199,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    try:
-        for line in run(parse(arguments)):
-            print(line, flush=True)
-    except FaceBlurError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return print_report(run(parse(arguments)))
 
 
 if __name__ == "__main__":

@@ -114,16 +114,8 @@ class WorkerProcess:
             line = stream.readline(LONGEST_LINE + 2)
             if not line:
                 break
-            self._put(line.decode("utf-8", "replace"))
-        self._put(None)
-
-    def _put(self, line: str | None) -> None:
-        while not self._stopped.is_set():
-            try:
-                self.lines.put(line, timeout=0.5)
-            except queue.Full:
-                continue
-            return
+            _put(self.lines, line.decode("utf-8", "replace"), self._stopped)
+        _put(self.lines, None, self._stopped)
 
     def _read_errors(self, stream: IO[bytes]) -> None:
         while line := stream.readline(4096):
@@ -166,6 +158,17 @@ class WorkerProcess:
                     stream.close()
 
 
+def _put(lines: queue.Queue[str | None], line: str | None, stopped: threading.Event) -> bool:
+    """Wait until there is room for a line; False if that is no longer wanted."""
+    while not stopped.is_set():
+        try:
+            lines.put(line, timeout=0.5)
+        except queue.Full:
+            continue
+        return True
+    return False
+
+
 def _choose_bytecode() -> list[str]:
     """Options of an interpreter that writes no bytecode beside the code.
 
@@ -200,13 +203,8 @@ class WorkerThread:
                 self._put(None)
 
     def _put(self, line: str | None) -> None:
-        while not self._stopped.is_set():
-            try:
-                self.lines.put(line, timeout=0.5)
-            except queue.Full:
-                continue
-            return
-        raise _StoppedError
+        if not _put(self.lines, line, self._stopped):
+            raise _StoppedError
 
     def describe_end(self) -> str:
         """One line that says how a job whose output has ended came to its end."""

@@ -402,6 +402,23 @@ class Story:
             self.hand.check(time.monotonic() < until, f"worker processes are still running: {_list_workers()}")
             time.sleep(0.2)
 
+    def begin_at_faces(self) -> tuple[int, Screenshot, list[Box]]:
+        """Begin a project and go to a frame with faces. Returns the frame, the bare preview and their places in it."""
+        self.begin()
+        shown = len(self.faces) // 4
+        self.go_to_frame(shown)
+        bare = self.see_preview()
+        places = self.find_faces(shown, bare)
+        self.hand.check(places, f"the film shows a face at frame {shown}")
+        return shown, bare, places
+
+    def check_covered(self, bare: Screenshot, places: list[Box]) -> None:
+        """Check that the preview shows something else than the `bare` one at these places."""
+        covered = self.see_preview()
+        for place in places:
+            found = compute_difference(bare, covered, place)
+            self.hand.check(found > OTHER, f"the face at {place} is covered in the preview")
+
     def begin_slow_detection(self) -> None:
         """Begin a detection that takes long enough to act meanwhile."""
         if self.hand.look()["addon"]["preset"] != "thorough":
@@ -581,12 +598,7 @@ def play_what_goes_wrong(story: Story) -> None:
 def play_interruptions(story: Story) -> None:
     """While a detection runs: play, scrub, undo and save. It goes on and covers the faces."""
     hand = story.hand
-    story.begin()
-    shown = len(story.faces) // 4
-    story.go_to_frame(shown)
-    bare = story.see_preview()
-    places = story.find_faces(shown, bare)
-    hand.check(places, f"the film shows a face at frame {shown}")
+    shown, bare, places = story.begin_at_faces()
     story.begin_slow_detection()
     story.point_at_timeline()
     frame = hand.look()["frame"]
@@ -613,9 +625,7 @@ def play_interruptions(story: Story) -> None:
     hand.photograph("saved")
     state = hand.wait("the detection ends", lambda s: not s["addon"]["active"], 600)
     hand.check(_is_covered(state) and not state["addon"]["problems"], f"problems: {state['addon']['problems']}")
-    covered = story.see_preview()
-    for place in places:
-        hand.check(compute_difference(bare, covered, place) > OTHER, f"the face at {place} is covered in the preview")
+    story.check_covered(bare, places)
     hand.photograph("covered")
     story.wait_for_no_workers()
 
@@ -624,12 +634,7 @@ def play_deleted(story: Story) -> None:
     """While a detection runs, its strip is deleted: the end says so, and nothing is left. An undo brings the strip
     back, and what was detected is used for it."""
     hand = story.hand
-    story.begin()
-    shown = len(story.faces) // 4
-    story.go_to_frame(shown)
-    bare = story.see_preview()
-    places = story.find_faces(shown, bare)
-    hand.check(places, f"the film shows a face at frame {shown}")
+    _, bare, places = story.begin_at_faces()
     story.begin_slow_detection()
     before = hand.look()
     name = _get_strip(before, "MOVIE")["name"]
@@ -664,9 +669,7 @@ def play_deleted(story: Story) -> None:
     state = hand.wait("the strip is covered", lambda s: not s["addon"]["active"] and _is_covered(s), 60)
     print(f"the second detection took {time.monotonic() - began:.1f} s")
     hand.check(not state["addon"]["problems"], f"problems: {state['addon']['problems']}")
-    covered = story.see_preview()
-    for place in places:
-        hand.check(compute_difference(bare, covered, place) > OTHER, f"the face at {place} is covered in the preview")
+    story.check_covered(bare, places)
     hand.photograph("deleted-covered")
     # Thumbnails of the faces are made at the end.
     story.wait_for_no_workers(60)
