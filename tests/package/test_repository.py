@@ -127,11 +127,16 @@ def test_blender_installs_from_the_repository_and_updates(
 def test_no_zip_for_another_blender_or_platform_can_be_installed(
     machine: Machine, blender: str, blenders_python: str, build: Build
 ) -> None:
-    for path in (build(HOST, "3.11"), build(FOREIGN, blenders_python)):
-        done = machine.run([blender, "-b", "--command", "extension", "install-file", "-r", "user_default", str(path)])
+    def is_told_why(path: Path) -> bool:
         # Blender reports success even then (5.2.2).
-        assert "ERROR faceblur: This " in done.stdout + done.stderr
-    assert not list(machine.folders["resources"].glob("extensions/user_default/faceblur"))
+        done = machine.run([blender, "-b", "--command", "extension", "install-file", "-r", "user_default", str(path)])
+        return "ERROR faceblur: This " in done.stdout + done.stderr
+
+    for path in (build(HOST, "3.11"), build(FOREIGN, blenders_python)):
+        # Blender loses all messages of an installer that ends between two looks at its output (`bl_extension_utils.py`
+        # of 5.2.2 asks whether it has ended after it read, and does not read again).
+        assert any(is_told_why(path) for _ in range(3))
+        assert not list(machine.folders["resources"].glob("extensions/user_default/faceblur"))
 
 
 def test_a_python_without_the_packages_is_named_when_the_extension_is_enabled(
