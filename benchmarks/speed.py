@@ -30,7 +30,7 @@ from typing import Any
 from blender_faceblur.batch.cli import EFFECT_NAMES
 from blender_faceblur.batch.planning import plan_jobs
 from blender_faceblur.batch.rendering import check_blender, run_blender_job
-from blender_faceblur.batch.run import run_batch
+from blender_faceblur.batch.run import run_jobs
 from blender_faceblur.batch.settings import BatchSettings
 from blender_faceblur.batch.stages import run_analysis, run_painting
 from blender_faceblur.core.cover.effects import EffectSettings
@@ -436,7 +436,7 @@ class Plan:
             preset=self._options.preset, blender=self._options.blender, overwrite=True, renderer=renderer
         )
         jobs = plan_jobs([film], self._folder / f"result{film.suffix}", False)
-        outcome = run_batch(jobs, settings, Quiet())[0]
+        (outcome,) = run_jobs(jobs, settings, Quiet())
         if outcome.status != "done":
             raise FaceBlurError(outcome.reason)
 

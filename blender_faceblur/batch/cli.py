@@ -35,11 +35,11 @@ from ..exchange.boxes import BoxFiles
 from ..exchange.regions import Regions, read_regions
 from ..files.paths import check_models, get_version
 from ..painting.encoders import CODECS, QUALITIES
-from ..reporting.progress import Outcome, choose_reporter, print_line
+from ..reporting.progress import Totals, choose_reporter, print_line
 from ..reporting.report import ENDINGS
 from ..sources import open_source
 from .people import PeopleOptions, Recognition, open_recognition
-from .planning import Endings, FilmJob, check_place, plan_jobs
+from .planning import Endings, FilmJob, Plan, check_place, plan_jobs
 from .rendering import check_blender
 from .run import run_batch, verify_one
 from .settings import BatchSettings
@@ -404,7 +404,7 @@ def main(
         print_line(str(error), sys.stderr)
         return USAGE
     try:
-        outcomes = run_batch(jobs, settings, choose_reporter(options.quiet, options.json))
+        totals = run_batch(jobs, settings, choose_reporter(options.quiet, options.json))
         if settings.people is not None:
             settings.people.save()
     except (FaceBlurError, OSError) as error:
@@ -413,10 +413,10 @@ def main(
     except KeyboardInterrupt:
         print_line("\nInterrupted. Unfinished files were removed.", sys.stderr)
         return INTERRUPTED
-    return _compute_exit_code(outcomes)
+    return _compute_exit_code(totals)
 
 
-def _plan(options: argparse.Namespace, blender: Path | None) -> tuple[list[FilmJob], BatchSettings]:
+def _plan(options: argparse.Namespace, blender: Path | None) -> tuple[Plan, BatchSettings]:
     """The jobs and settings that the options ask for. Raises FaceBlurError where these contradict each other, or where
     something that they need is missing."""
     settings = BatchSettings(
@@ -589,13 +589,15 @@ def verify_output(arguments: list[str], program: str, prepare: Prepare = lambda 
     except KeyboardInterrupt:
         return INTERRUPTED
     reporter.finish(outcome)
-    return _compute_exit_code([outcome])
+    totals = Totals()
+    totals.add(outcome)
+    return _compute_exit_code(totals)
 
 
-def _compute_exit_code(outcomes: list[Outcome]) -> int:
-    if any(outcome.verified is False for outcome in outcomes):
+def _compute_exit_code(totals: Totals) -> int:
+    if any(outcome.verified is False for outcome in totals.bad):
         return LEAKED
-    return SOME_FAILED if any(outcome.status == "failed" for outcome in outcomes) else ALL_WELL
+    return SOME_FAILED if totals.bad else ALL_WELL
 
 
 def _parse_segment(text: str) -> tuple[int, int]:

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
+import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import overload
 
 from ..core.types import FaceBlurError
 from ..delivery.container import MATROSKA, Container, choose_container, get_container, list_sound
@@ -19,6 +22,9 @@ from ..painting.encoders import CODECS, choose_encoder
 from ..painting.film import read_stream
 from ..sources import FrameSource, MovieSource
 from .settings import BatchSettings
+
+MakeJob = Callable[[Path, Path], "FilmJob"]
+"""The job of a source, which gets its results below the second path in the folders that the user named."""
 
 OWN_MARK = ".blurred"
 """The mark before the suffix of our outputs. The search through a folder skips files with it."""
@@ -85,6 +91,36 @@ class Endings:
     mattes: str = ".mkv"
 
 
+class Plan(Sequence[FilmJob]):
+    """The jobs of a batch. Each is made anew when it is asked for, so that 100,000 inputs take little memory."""
+
+    def __init__(self, inputs: Sequence[tuple[str, str]], problems: Mapping[Path, str], make: MakeJob) -> None:
+        """`inputs` are the paths of the sources, each with that of its folder below the folder that the user named.
+
+        `problems` are folders that cannot be read, with the reason, and `make` makes the job of a source.
+        """
+        self._inputs, self._problems, self._make = inputs, list(problems.items()), make
+
+    def __len__(self) -> int:
+        return len(self._inputs) + len(self._problems)
+
+    @overload
+    def __getitem__(self, number: int) -> FilmJob: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[FilmJob]: ...
+
+    def __getitem__(self, number: int | slice) -> FilmJob | list[FilmJob]:
+        if isinstance(number, slice):
+            return [self[at] for at in range(*number.indices(len(self)))]
+        at = range(len(self))[number]
+        if at < len(self._inputs):
+            source, under = self._inputs[at]
+            return self._make(Path(source), Path(under))
+        folder, problem = self._problems[at - len(self._inputs)]
+        return FilmJob(folder, folder, problem=problem)
+
+
 def plan_jobs(
     inputs: Iterable[Path],
     output: Path | None,
@@ -94,14 +130,15 @@ def plan_jobs(
     report: Path | None = None,
     save_mattes: Path | None = None,
     endings: Endings = Endings(),
-) -> list[FilmJob]:
+) -> Plan:
     """One job for each input, and for each film and picture in an input folder, in order and without duplicates.
 
     A folder that cannot be read gets a job with a `problem`, so that its contents are not skipped unnoticed.
     `output` is taken for a folder if it is one, if its name has no suffix, or if there are several inputs; likewise
     `save_blend`, `save_tracks`, `report` and `save_mattes`. Raises FaceBlurError when the options don't fit the inputs.
     """
-    found: dict[Path, Path] = {}
+    # Texts, since a Path takes four times their memory.
+    found: dict[str, tuple[str, str]] = {}
     unreadable: dict[Path, str] = {}
     given = list(inputs)
     for entry in given:
@@ -109,9 +146,10 @@ def plan_jobs(
             paths, problems = _list_folder(entry, recursive, output)
             unreadable.update(problems)
             for path in paths:
-                found.setdefault(path, path.relative_to(entry).parent)
+                under = sys.intern(str(Path(path).relative_to(entry).parent))
+                found.setdefault(os.path.normcase(path), (path, under))
         else:
-            found.setdefault(entry, Path())
+            found.setdefault(os.path.normcase(entry), (str(entry), "."))
     single = len(given) == 1 and not _is_folder(given[0])
     for name, place in (
         ("--output", output),
@@ -130,34 +168,43 @@ def plan_jobs(
     ):
         raise FaceBlurError(f"--output {output} is the name of a file, but there are several inputs. Name a folder.")
 
-    names = Counter(under / source.stem for source, under in found.items())
+    # Only these results are named after the stem alone.
+    named_by_stem = any(place is not None for place in (save_blend, save_tracks, report, save_mattes))
+    counts = Counter(_get_stem(source, under) for source, under in found.values()) if named_by_stem else Counter()
+    shared = {stem for stem, number in counts.items() if number > 1}
+    # Whether the user named the file itself, not a folder.
+    is_file = {
+        place: single and bool(place.suffix) and not _is_folder(place)
+        for place in (output, save_blend, save_tracks, report, save_mattes)
+        if place is not None
+    }
 
     def place_beside(folder: Path | None, source: Path, under: Path, ending: str) -> Path | None:
         if folder is None:
             return None
-        if single and folder.suffix and not _is_folder(folder):
+        if is_file[folder]:
             return folder
         # The film and the picture of a live photo have the same name with different suffixes.
-        alone = names[under / source.stem] == 1
-        return folder / under / ((source.stem if alone else source.name) + ending)
+        name = source.name if _get_stem(str(source), str(under)) in shared else source.stem
+        return folder / under / (name + ending)
 
-    jobs = []
-    for source, under in found.items():
+    def make(source: Path, under: Path) -> FilmJob:
         blend = place_beside(save_blend, source, under, ".blend")
         tracks = place_beside(save_tracks, source, under, f".tracks{endings.tracks}")
         mattes = place_beside(save_mattes, source, under, f".matte{endings.mattes}")
         reported = place_beside(report, source, under, ".report.html")
-        if output is not None and single and output.suffix and not _is_folder(output):
-            jobs.append(FilmJob(source, output, False, blend, tracks, reported, mattes))
-        else:
-            folder = source.parent if output is None else output / under
-            jobs.append(
-                FilmJob(
-                    source, folder / f"{source.stem}{OWN_MARK}{source.suffix}", True, blend, tracks, reported, mattes
-                )
-            )
-    jobs += [FilmJob(folder, folder, problem=problem) for folder, problem in unreadable.items()]
-    return jobs
+        if output is not None and is_file[output]:
+            return FilmJob(source, output, False, blend, tracks, reported, mattes)
+        folder = source.parent if output is None else output / under
+        place = folder / f"{source.stem}{OWN_MARK}{source.suffix}"
+        return FilmJob(source, place, True, blend, tracks, reported, mattes)
+
+    return Plan(list(found.values()), unreadable, make)
+
+
+def _get_stem(source: str, under: str) -> str:
+    """What tells inputs apart that are named by their stems, below the folder that the user named."""
+    return os.path.normcase(Path(under, Path(source).stem))
 
 
 def choose_output(
@@ -225,16 +272,30 @@ def _get_picture_format(path: Path) -> str:
     return {".jpeg": ".jpg", ".tiff": ".tif", ".heif": ".heic"}.get(path.suffix.lower(), path.suffix.lower())
 
 
-def claim(place: Path, source: Path, taken: dict[str, Path]) -> None:
-    """Add the path of a result of `source` to those `taken`. Raises FaceBlurError where that is not possible."""
-    resolved = place.resolve()
-    if resolved == source.resolve() or (place.exists() and place.samefile(source)):
-        raise FaceBlurError(f"{place} is the input itself. Name another output.")
-    # A Path takes four times the memory of its text.
-    key = str(resolved)
-    if key in taken:
-        raise FaceBlurError(f"{place} is already the output of {taken[key]}. Name another output.")
-    taken[key] = source
+def check_is_not_input(place: Path, *inputs: Path) -> None:
+    """Raise FaceBlurError where a result has the path of an input, or another name of its file."""
+    for source in inputs:
+        if place.resolve() == source.resolve() or (place.exists() and place.samefile(source)):
+            raise FaceBlurError(f"{place} is the input itself. Name another output.")
+
+
+class Claims:
+    """The paths of the results of a batch, so that no two of its `jobs` write to the same one.
+
+    It keeps a digest of each path and the number of its job, about 150 bytes.
+    """
+
+    def __init__(self, jobs: Sequence[FilmJob]) -> None:
+        self._jobs = jobs
+        self._taken: dict[bytes, int] = {}
+
+    def add(self, place: Path, number: int) -> None:
+        """Claim a path for a job, which `number` counts from 1. Raises FaceBlurError if another result has it."""
+        key = hashlib.blake2b(os.fsencode(place.resolve()), digest_size=16).digest()
+        if key in self._taken:
+            other = self._jobs[self._taken[key] - 1].source
+            raise FaceBlurError(f"{place} is already the output of {other}. Name another output.")
+        self._taken[key] = number
 
 
 def check_place(place: Path, overwrite: bool) -> None:
@@ -261,8 +322,8 @@ def check_place(place: Path, overwrite: bool) -> None:
         raise FaceBlurError(f"The disk of {place.parent} is full ({free / 1e6:.0f} MB free). Nothing was written.")
 
 
-def _list_folder(folder: Path, recursive: bool, output: Path | None) -> tuple[list[Path], dict[Path, str]]:
-    """The films and pictures in a folder, sorted, without our own outputs and the files in the output folder.
+def _list_folder(folder: Path, recursive: bool, output: Path | None) -> tuple[list[str], dict[Path, str]]:
+    """The paths of films and pictures in a folder, sorted, without our own outputs and files in the output folder.
 
     Also the folders that cannot be read, with the reason.
     """
@@ -281,8 +342,8 @@ def _list_folder(folder: Path, recursive: bool, output: Path | None) -> tuple[li
             if own is not None and own != folder.resolve() and own in path.resolve().parents:
                 continue
             if _may_be_file(path):
-                paths.append(path)
-    return sorted(paths), unreadable
+                paths.append(str(path))
+    return sorted(paths, key=Path), unreadable
 
 
 def _is_folder(path: Path) -> bool:

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import math
 import shutil
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -27,12 +26,12 @@ from ..delivery.verify import Expected, verify_film
 from ..exchange.boxes import add_boxes, read_boxes
 from ..exchange.tables import write_tracks
 from ..files.workplace import Workplace, hold_folder, place_file
-from ..reporting.progress import Outcome, Reporter
+from ..reporting.progress import Outcome, Reporter, Totals
 from ..reporting.report import ReportSubject, collect_report, draw_faces, list_findings, write_report
 from ..sources import MovieSource, SourceGuard, open_source
 from ..worker.client import LastingWorker
 from . import mattes
-from .planning import SPARE_BYTES, FilmJob, check_place, choose_output, claim
+from .planning import SPARE_BYTES, Claims, FilmJob, check_is_not_input, check_place, choose_output
 from .renderers import BlenderRenderer, DirectRenderer, Renderer, Task
 from .rendering import check_blender, run_blender_job
 from .settings import BatchSettings
@@ -53,31 +52,47 @@ from .stages import (
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The state that all runs of a batch share. `taken` maps the absolute paths of their results to the
-    sources."""
+    """The state that all runs of a batch share."""
 
     settings: BatchSettings
     reporter: Reporter
     stages: Stages
     workplace: Workplace
     worker: LastingWorker
-    taken: dict[str, Path] = field(default_factory=dict)
+    claims: Claims
 
 
 def run_batch(
-    jobs: list[FilmJob],
+    jobs: Sequence[FilmJob],
     settings: BatchSettings,
     reporter: Reporter,
     analyse: Analyse | None = None,
     render: Render = run_blender_job,
     verify: Verify | None = None,
     paint: Paint | None = None,
-) -> list[Outcome]:
-    """Do the jobs one after another, and return their outcomes in the same order. A failed job does not stop the rest.
+) -> Totals:
+    """Do the jobs one after another, and report and count their outcomes. A failed job does not stop the rest.
 
     A file with its final name is always complete, and an existing file is replaced only with `overwrite`.
     """
-    outcomes: list[Outcome] = []
+    totals = Totals()
+    with closing(run_jobs(jobs, settings, reporter, analyse, render, verify, paint)) as outcomes:
+        for outcome in outcomes:
+            totals.add(outcome)
+    reporter.summarize(totals)
+    return totals
+
+
+def run_jobs(
+    jobs: Sequence[FilmJob],
+    settings: BatchSettings,
+    reporter: Reporter,
+    analyse: Analyse | None = None,
+    render: Render = run_blender_job,
+    verify: Verify | None = None,
+    paint: Paint | None = None,
+) -> Generator[Outcome, None, None]:
+    """Like `run_batch`, but yields each outcome after it was reported, and gives no summary."""
     forget_abandoned()
     with Workplace() as workplace, LastingWorker() as worker:
         stages = Stages(
@@ -86,21 +101,19 @@ def run_batch(
             verify or partial(run_verification, worker=worker),
             paint or partial(run_painting, worker=worker),
         )
-        batch = Batch(settings, reporter, stages, workplace, worker)
+        batch = Batch(settings, reporter, stages, workplace, worker, Claims(jobs))
         for number, job in enumerate(jobs, 1):
             reporter.start(job.source, number, len(jobs))
-            outcome = Run(job, batch).make_output()
+            outcome = Run(job, batch, number).make_output()
             reporter.finish(outcome)
-            outcomes.append(outcome)
-    reporter.summarize(outcomes)
-    return outcomes
+            yield outcome
 
 
 def verify_one(job: FilmJob, tracks: Path, settings: BatchSettings, reporter: Reporter) -> Outcome:
     """Verify an existing output with the tracks document that it was made with, and write a report if asked to."""
     with Workplace() as workplace, LastingWorker() as worker:
         stages = Stages(None, run_blender_job, run_verification, run_painting)
-        batch = Batch(settings, reporter, stages, workplace, worker)
+        batch = Batch(settings, reporter, stages, workplace, worker, Claims([job]))
         return Run(job, batch).verify_output(tracks)
 
 
@@ -123,7 +136,9 @@ class Run:
     _storage: Path
     """The folder that keeps unfinished work for a later run."""
 
-    def __init__(self, job: FilmJob, batch: Batch) -> None:
+    def __init__(self, job: FilmJob, batch: Batch, number: int = 1) -> None:
+        """`number` counts the jobs of the batch from 1."""
+        self._number = number
         self.job, self.batch, self.settings, self.reporter = job, batch, batch.settings, batch.reporter
         self.outcome = Outcome(job.source, "failed")
         self.folder = batch.workplace.folder
@@ -224,7 +239,8 @@ class Run:
         if self.job.save_mattes is not None:
             self.job = replace(self.job, save_mattes=mattes.choose_place(self.job.save_mattes, self.info))
         for place in self._list_places():
-            claim(place, self.job.source, self.batch.taken)
+            check_is_not_input(place, self.job.source)
+            self.batch.claims.add(place, self._number)
 
     def skip(self) -> None:
         """Keep the output of an earlier run, and verify it and write a report if asked to.
@@ -376,8 +392,7 @@ class Run:
     def warn(self, text: str) -> None:
         """Report a warning once, and keep it for the report."""
         if text not in self.outcome.warnings:
-            # Thousands of pictures have the same one.
-            self.outcome.warnings += (sys.intern(text),)
+            self.outcome.warnings += (text,)
             self.reporter.warn(text)
 
     def _warn_of_analysis(self, text: str) -> None:
@@ -388,8 +403,7 @@ class Run:
     def _verify_existing(self, tracks: Path) -> None:
         document = read_document(tracks)
         if self.job.report is not None:
-            taken = {str(place.resolve()): place for place in (self.job.output, tracks)}
-            claim(self.job.report, self.job.source, taken)
+            check_is_not_input(self.job.report, self.job.source, self.job.output, tracks)
         verification = self.verify(self.job.output, tracks, self.reporter.warn)
         self.outcome.output = self.job.output
         _count_found(self.outcome, document)

@@ -20,7 +20,7 @@ from ..core.tracking.objects import choose_classes
 from ..core.translation import count
 from ..core.types import FaceBlurError
 from ..files.paths import check_models
-from ..reporting.progress import Outcome, Reporter, choose_reporter
+from ..reporting.progress import Outcome, Reporter, Totals, choose_reporter
 from .bake.baking import FOLDER, bake, list_bakeable, list_quicker_baked
 from .bake.baking import apply as apply_bake
 from .bake.orders import ensure_key
@@ -274,7 +274,7 @@ def _detect_and_cover(
 
     results = run_to_end(detect(scene, names, settings), report_step)
     problems = cover_found(scene, results, effect)
-    outcomes = []
+    totals = Totals()
     for found in results:
         for note in found.notes:
             reporter.warn(note)
@@ -290,11 +290,11 @@ def _detect_and_cover(
                 warnings=tuple(found.notes),
             )
         reporter.finish(outcome)
-        outcomes.append(outcome)
+        totals.add(outcome)
     for problem in problems:
         if problem not in (found.problem for found in results):
             print(problem, file=sys.stderr)
-    reporter.summarize(outcomes)
+    reporter.summarize(totals)
     return not problems
 
 

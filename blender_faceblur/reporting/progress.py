@@ -8,7 +8,8 @@ import os
 import shutil
 import sys
 import time
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -24,10 +25,7 @@ TERMINAL_INTERVAL_S = 0.2
 
 @dataclass(slots=True)
 class Outcome:
-    """The result of one input. `status` is "done", "skipped" or "failed"; `reason` says why it is not "done".
-
-    A batch keeps that of each of its inputs, so what most of them share should be one object.
-    """
+    """The result of one input. `status` is "done", "skipped" or "failed"; `reason` says why it is not "done"."""
 
     source: Path
     status: str
@@ -43,6 +41,32 @@ class Outcome:
     """Whether the verification passed; None where the output was not verified."""
     findings: tuple[str, ...] = ()
     """The findings of the verification, one line each: problems with the file, leaks, then findings to review."""
+
+
+@dataclass(slots=True)
+class Totals:
+    """What is kept of the outcomes of a batch: counts, and only the outcomes that the summary names.
+
+    Its memory does not grow with inputs that are well, of which there may be a hundred thousand.
+    """
+
+    inputs: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    """How many inputs have each status of an Outcome."""
+    faces: int = 0
+    regions: int = 0
+    review_items: int = 0
+    bad: list[Outcome] = field(default_factory=list)
+    """Those that failed, or whose verification did not pass."""
+
+    def add(self, outcome: Outcome) -> None:
+        self.inputs += 1
+        self.statuses[outcome.status] += 1
+        self.faces += outcome.faces
+        self.regions += outcome.regions
+        self.review_items += outcome.review_items
+        if outcome.status == "failed" or outcome.verified is False:
+            self.bad.append(outcome)
 
 
 def print_line(text: str, stream: TextIO) -> None:
@@ -89,7 +113,7 @@ class Reporter:
         if outcome.verified is False:
             self._print(f"{outcome.source}: NOT PASSED: {'; '.join(outcome.findings)}")
 
-    def summarize(self, outcomes: list[Outcome]) -> None:
+    def summarize(self, totals: Totals) -> None:
         """Report that all inputs are finished."""
 
     def _print(self, text: str) -> None:
@@ -139,20 +163,14 @@ class LineReporter(Reporter):
             for line in outcome.findings:
                 self._print(f"    {line}")
 
-    def summarize(self, outcomes: list[Outcome]) -> None:
-        counts = {
-            status: sum(outcome.status == status for outcome in outcomes) for status in ("done", "skipped", "failed")
-        }
-        if len(outcomes) > 1:
-            covered = count_covered(
-                sum(outcome.faces for outcome in outcomes), sum(outcome.regions for outcome in outcomes)
-            )
-            to_review = sum(outcome.review_items for outcome in outcomes)
+    def summarize(self, totals: Totals) -> None:
+        counts = totals.statuses
+        if totals.inputs > 1:
             self._print(
                 f"{counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed; "
-                f"{covered}, {count(to_review, 'place')} to review."
+                f"{count_covered(totals.faces, totals.regions)}, {count(totals.review_items, 'place')} to review."
             )
-            for outcome in outcomes:
+            for outcome in totals.bad:
                 if outcome.status == "failed":
                     self._print(f"  FAILED {outcome.source}: {outcome.reason}")
                 if outcome.verified is False:
@@ -271,14 +289,8 @@ class JsonReporter(Reporter):
             findings=outcome.findings,
         )
 
-    def summarize(self, outcomes: list[Outcome]) -> None:
-        self._send(
-            "summary",
-            **{
-                status: sum(outcome.status == status for outcome in outcomes)
-                for status in ("done", "skipped", "failed")
-            },
-        )
+    def summarize(self, totals: Totals) -> None:
+        self._send("summary", **{status: totals.statuses[status] for status in ("done", "skipped", "failed")})
 
     def _send(self, kind: str, **content: object) -> None:
         print_line(json.dumps({"type": kind, **content}), self.stream)

@@ -23,6 +23,7 @@ from blender_faceblur.reporting.progress import (
     Outcome,
     Reporter,
     TerminalReporter,
+    Totals,
     choose_reporter,
     describe_progress,
     describe_time,
@@ -129,7 +130,10 @@ def test_each_reporter_writes_its_own_form() -> None:
     reporter.show_progress("detect", 10, 10)
     for outcome in outcomes:
         reporter.finish(outcome)
-    reporter.summarize(outcomes)
+    totals = Totals()
+    for outcome in outcomes:
+        totals.add(outcome)
+    reporter.summarize(totals)
     assert "2 faces and 1 region covered, 1 place to review -> b.mp4" in text.getvalue()
     assert "FAILED c.mp4: no film" in text.getvalue()
     quiet = io.StringIO()

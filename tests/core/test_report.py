@@ -19,7 +19,7 @@ import pytest
 from blender_faceblur.batch import cli
 from blender_faceblur.batch import run as batch
 from blender_faceblur.batch.planning import plan_jobs
-from blender_faceblur.batch.run import run_batch
+from blender_faceblur.batch.run import run_jobs
 from blender_faceblur.batch.settings import BatchSettings
 from blender_faceblur.core.cover.obscured import draw_face, draw_place
 from blender_faceblur.core.document.tracks_file import write_document
@@ -42,7 +42,7 @@ from blender_faceblur.core.types import (
 )
 from blender_faceblur.core.verification.findings import Finding, FindingKind, FindingReason, Verification
 from blender_faceblur.files.paths import get_version
-from blender_faceblur.reporting.progress import Outcome, Reporter
+from blender_faceblur.reporting.progress import Outcome, Reporter, Totals
 from blender_faceblur.reporting.report import (
     ReportSubject,
     WatchedSpans,
@@ -296,7 +296,7 @@ def run(source: Path, settings: BatchSettings, report: Path | None = None, *leak
         return make_verification(*leaks)
 
     jobs = plan_jobs([source], None, False, report=report)
-    outcome = run_batch(jobs, replace(settings, renderer="blender"), Reporter(), analyse, render, verify)[0]
+    (outcome,) = run_jobs(jobs, replace(settings, renderer="blender"), Reporter(), analyse, render, verify)
     assert len(seen) == bool(settings.verify_every)
     return outcome
 
@@ -322,14 +322,14 @@ def test_an_error_in_the_verification_delivers_no_output(film: Path) -> None:
     def fail(*call: Any) -> Verification:
         raise FaceBlurError("The verification failed: no detectors")
 
-    outcome = run_batch(
+    (outcome,) = run_jobs(
         plan_jobs([film], None, False),
         BatchSettings(verify_every=1, renderer="blender"),
         Reporter(),
         analyse,
         render,
         fail,
-    )[0]
+    )
     assert (outcome.status, outcome.verified) == ("failed", None) and "no detectors" in outcome.reason
     assert list_names(film.parent) == ["a.mp4"]
 
@@ -338,7 +338,7 @@ def test_each_input_gets_its_own_report(film: Path) -> None:
     write_picture(film.with_name("b.png"))
     jobs = plan_jobs([film.parent], None, False, report=film.parent / "reports")
     assert [
-        outcome.status for outcome in run_batch(jobs, BatchSettings(renderer="blender"), Reporter(), analyse, render)
+        outcome.status for outcome in run_jobs(jobs, BatchSettings(renderer="blender"), Reporter(), analyse, render)
     ] == ["done"] * 2
     assert list_names(film.parent / "reports") == ["a.report.html", "b.report.html"]
 
@@ -355,9 +355,12 @@ def test_each_input_gets_its_own_report(film: Path) -> None:
 def test_exit_codes(verified: bool | None, status: str, code: int, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[BatchSettings] = []
 
-    def run(jobs: Any, settings: BatchSettings, reporter: Any) -> list[Outcome]:
+    def run(jobs: Any, settings: BatchSettings, reporter: Any) -> Totals:
         asked.append(settings)
-        return [Outcome(film, "done"), Outcome(film, status, verified=verified)]
+        totals = Totals()
+        totals.add(Outcome(film, "done"))
+        totals.add(Outcome(film, status, verified=verified))
+        return totals
 
     monkeypatch.setattr(cli, "run_batch", run)
     assert cli.main([str(film), "--verify", "--verify-every", "5"]) == code

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from blender_faceblur.batch.planning import plan_jobs
-from blender_faceblur.batch.run import run_batch
+from blender_faceblur.batch.run import run_jobs
 from blender_faceblur.batch.settings import BatchSettings
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.core.verification.findings import Verification
@@ -90,7 +90,7 @@ def test_a_film_that_is_replaced_during_the_verification_is_not_written(tmp_path
 
     write_film(tmp_path / "a.mp4", rate=RATE)
     jobs = plan_jobs([tmp_path / "a.mp4"], None, False)
-    (outcome,) = run_batch(
+    (outcome,) = run_jobs(
         jobs, BatchSettings(verify_every=1, renderer="blender"), Reporter(), analyse, render, verify_another
     )
     assert (outcome.status, outcome.reason) == ("failed", "a.mp4 changed during the run. Start again.")

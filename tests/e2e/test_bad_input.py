@@ -242,7 +242,7 @@ def test_an_interrupted_analysis_resumes(tmp_path: Path, monkeypatch: pytest.Mon
     """The second run resumes where the first was stopped; a finished film leaves no stored work behind."""
     from blender_faceblur.batch import planning, stages
     from blender_faceblur.batch import settings as batch_settings
-    from blender_faceblur.batch.run import run_batch
+    from blender_faceblur.batch.run import run_jobs
 
     monkeypatch.setattr(stages, "get_unfinished_analyses_folder", lambda: tmp_path / "unfinished")
     source = tmp_path / "long.mp4"
@@ -258,7 +258,7 @@ def test_an_interrupted_analysis_resumes(tmp_path: Path, monkeypatch: pytest.Mon
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_batch(jobs, settings, Stopping())
+        list(run_jobs(jobs, settings, Stopping()))
     stopped_at = seen[-1][1]
     assert len(list((tmp_path / "unfinished").rglob("*.checkpoint"))) == 1
 
@@ -267,6 +267,6 @@ def test_an_interrupted_analysis_resumes(tmp_path: Path, monkeypatch: pytest.Mon
             seen.append((stage, done))
 
     seen.clear()
-    assert run_batch(jobs, settings, Noting())[0].status == "done"
+    assert [outcome.status for outcome in run_jobs(jobs, settings, Noting())] == ["done"]
     assert seen[0][0] == "detect" and seen[0][1] > 0.5 * stopped_at
     assert not list((tmp_path / "unfinished").rglob("*"))

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from blender_faceblur.batch.planning import FilmJob
-from blender_faceblur.batch.run import run_batch
+from blender_faceblur.batch.run import run_jobs
 from blender_faceblur.batch.settings import BatchSettings
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.reporting.progress import Reporter
@@ -152,7 +152,7 @@ def test_blender_refuses_what_it_cannot_show(tmp_path: Path) -> None:
             (BatchSettings(), tmp_path / "a.blend"),
         ):
             job = FilmJob(path, tmp_path / "out.mkv", False, save_blend=project)
-            (outcome,) = run_batch([job], settings, Reporter(), analyse=refuse_analysis)
+            (outcome,) = run_jobs([job], settings, Reporter(), analyse=refuse_analysis)
             assert outcome.status == "failed" and words in outcome.reason
 
 

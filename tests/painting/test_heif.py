@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from blender_faceblur.batch.planning import plan_jobs
-from blender_faceblur.batch.run import run_batch
+from blender_faceblur.batch.run import run_jobs
 from blender_faceblur.batch.settings import BatchSettings
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.delivery.picture import finish_picture, list_notes, read_picture_record, verify_picture
@@ -268,7 +268,7 @@ def test_a_batch_covers_the_face_in_a_turned_heic(tmp_path: Path) -> None:
     data = pytest.importorskip("skimage.data")
     frame = av.VideoFrame.from_ndarray(np.rot90(data.astronaut()).copy(), format="rgb24").reformat(format="yuv420p")
     write_heic(tmp_path / "a.heic", [make_item(frame, (b"irot", b"\3"), (b"colr", P3[:10] + b"\0"))], 1)
-    outcomes = run_batch(plan_jobs([tmp_path / "a.heic"], None, False), BatchSettings(preset="fast"), Reporter())
+    outcomes = list(run_jobs(plan_jobs([tmp_path / "a.heic"], None, False), BatchSettings(preset="fast"), Reporter()))
     assert [(outcome.status, outcome.reason) for outcome in outcomes] == [("done", "")]
     after = np.rot90(read_luma(tmp_path / "a.blurred.heic"), -1)
     # The astronaut's face, and what lies below.

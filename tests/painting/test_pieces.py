@@ -19,7 +19,7 @@ import pytest
 import blender_faceblur.painting.film as film_module
 from blender_faceblur.batch import stages
 from blender_faceblur.batch.planning import plan_jobs
-from blender_faceblur.batch.run import run_batch
+from blender_faceblur.batch.run import run_jobs
 from blender_faceblur.batch.settings import BatchSettings
 from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.document.tracks_file import write_document
@@ -260,7 +260,8 @@ def test_a_run_goes_on_where_it_failed_and_clears_its_pieces(
             worker.paint(request, lambda _: None)
 
         jobs = plan_jobs([copy], None, False)
-        return run_batch(jobs, BatchSettings(resume=True), Reporter(), analyse, paint=work)[0]
+        (outcome,) = run_jobs(jobs, BatchSettings(resume=True), Reporter(), analyse, paint=work)
+        return outcome
 
     monkeypatch.setattr(FilmPainter, "_to_encoder", feed)
     monkeypatch.setattr("os.cpu_count", lambda: 1)
@@ -295,7 +296,7 @@ def test_machines_paint_the_pieces_of_a_film_that_the_last_run_joins(
             raise AssertionError("the tracks are given")
 
         chosen = BatchSettings(color=GREEN, tracks=tracks, pieces=pieces, **settings)
-        outcome = run_batch(plan_jobs([copy], None, False), chosen, Reporter(), search, paint=work)[0]
+        (outcome,) = run_jobs(plan_jobs([copy], None, False), chosen, Reporter(), search, paint=work)
         assert outcome.status == "done", outcome.reason
         assert (outcome.output is None) == ("segment" in settings)
         return painted[0]
@@ -314,7 +315,7 @@ def test_tracks_of_another_film_are_refused(source: Path, tmp_path: Path) -> Non
     with MovieSource(source) as film:
         write_document(build_document(film.info), tracks)
     settings = BatchSettings(tracks=tracks)
-    (outcome,) = run_batch(plan_jobs([other], None, False), settings, Reporter())
+    (outcome,) = run_jobs(plan_jobs([other], None, False), settings, Reporter())
     assert outcome.status == "failed" and "another film" in outcome.reason
     assert not (tmp_path / "b.blurred.mp4").exists()
 

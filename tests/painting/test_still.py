@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from blender_faceblur.batch.planning import plan_jobs
-from blender_faceblur.batch.run import run_batch
+from blender_faceblur.batch.run import run_jobs
 from blender_faceblur.batch.settings import BatchSettings
 from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.types import (
@@ -465,7 +465,7 @@ def test_a_batch_paints_pictures_in_their_own_depth(tmp_path: Path) -> None:
     write_portrait(tmp_path / "deep.png", lambda picture: picture.astype(np.uint16) * 256 + 77)
     write_portrait(tmp_path / "plain.jpg", lambda picture: picture, cv2.IMWRITE_JPEG_QUALITY, 88)
     jobs = plan_jobs([tmp_path / "deep.png", tmp_path / "plain.jpg"], None, False)
-    outcomes = run_batch(jobs, BatchSettings(preset="fast"), Reporter())
+    outcomes = list(run_jobs(jobs, BatchSettings(preset="fast"), Reporter()))
     assert [(outcome.status, outcome.reason, outcome.warnings) for outcome in outcomes] == [("done", "", (FAST,))] * 2
     before, after = (
         cv2.imread(str(tmp_path / name), cv2.IMREAD_UNCHANGED) for name in ("deep.png", "deep.blurred.png")

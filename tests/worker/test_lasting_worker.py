@@ -19,7 +19,7 @@ import pytest
 from numpy.typing import NDArray
 
 from blender_faceblur.batch.planning import plan_jobs
-from blender_faceblur.batch.run import run_batch
+from blender_faceblur.batch.run import run_jobs
 from blender_faceblur.batch.settings import BatchSettings
 from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.detection.settings import get_preset
@@ -126,7 +126,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def run(pictures: list[Path], output: Path, **settings: Any) -> list[Outcome]:
     """Cover pictures and save their tracks."""
     jobs = plan_jobs(pictures, output, False, save_tracks=output.with_name(f"{output.name}.tracks"))
-    return run_batch(jobs, BatchSettings(**settings), Reporter())
+    return list(run_jobs(jobs, BatchSettings(**settings), Reporter()))
 
 
 def read_all(folder: Path) -> dict[str, bytes]:
