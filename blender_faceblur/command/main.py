@@ -47,12 +47,16 @@ def fetch_weights(options: argparse.Namespace) -> None:
     """Fetch the weights that these options need, unless they are here. Raises FaceBlurError if a needed one is missing.
 
     A detector of an on-request preset may be missing, and so may the second opinion: the preset runs without it and
-    warns the user.
+    warns the user. Without a network, not every run waits for such weights: what failed is tried again after a while.
     """
     needed, useful = list_needed_weights(options)
-    missing = fetch.fetch_models(
-        [name for name in (*needed, *useful) if not _is_here(name)], lambda line: print_line(line, sys.stderr)
+    absent = [name for name in (*needed, *useful) if not _is_here(name)]
+    put_off = fetch.read_failures(name for name in absent if name not in needed)
+    failed = fetch.fetch_models(
+        [name for name in absent if name not in put_off], lambda line: print_line(line, sys.stderr)
     )
+    fetch.remember_failures(failed)
+    missing = {**put_off, **failed}
     lines = [fetch.describe_missing(name, reason) for name, reason in missing.items()]
     if any(name in needed for name in missing):
         raise FaceBlurError("\n".join(lines))

