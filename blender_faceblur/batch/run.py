@@ -30,6 +30,7 @@ from ..reporting.progress import Outcome, Reporter, Totals
 from ..reporting.report import ReportSubject, collect_report, draw_faces, list_findings, write_report
 from ..sources import MovieSource, SourceGuard, open_source
 from ..worker.client import LastingWorker
+from ..worker.memory import MemoryRelease
 from . import mattes
 from .planning import SPARE_BYTES, Claims, FilmJob, check_is_not_input, check_place, choose_output
 from .renderers import BlenderRenderer, DirectRenderer, Renderer, Task
@@ -94,6 +95,7 @@ def run_jobs(
 ) -> Generator[Outcome, None, None]:
     """Like `run_batch`, but yields each outcome after it was reported, and gives no summary."""
     forget_abandoned()
+    release = MemoryRelease()
     with Workplace() as workplace, LastingWorker() as worker:
         stages = Stages(
             analyse,
@@ -106,6 +108,7 @@ def run_jobs(
             reporter.start(job.source, number, len(jobs))
             outcome = Run(job, batch, number).make_output()
             reporter.finish(outcome)
+            release.count_job()
             yield outcome
 
 

@@ -42,6 +42,7 @@ from .ensemble import (
 )
 from .gpu_probe import choose_faster
 from .live_embedding import LiveEmbedder
+from .memory import MemoryRelease
 from .opening import open_requested, read_rate
 from .painting import paint
 from .process import NO_MEMORY, Heard, WorkerProcess, WorkerThread, listen
@@ -94,6 +95,7 @@ def serve(lines: Iterator[str], messages: TextIO, lasting: bool) -> int:
         messages.write(to_line(message))
         messages.flush()
 
+    release = MemoryRelease()
     with Networks() as networks:
         for line in lines:
             code = _run_job(line, send, networks)
@@ -102,6 +104,7 @@ def serve(lines: Iterator[str], messages: TextIO, lasting: bool) -> int:
             networks.close_failed()
             if lasting:
                 send(Ready())
+                release.count_job()
     return 0
 
 

@@ -51,6 +51,15 @@ def test_some_pictures_in_one_batch_leave_nothing_behind(tmp_path: Path) -> None
     assert soak.soak_pictures(3, tmp_path) == []
 
 
+@pytest.mark.parametrize(("more", "problems"), [(0, 0), (1, 1)])
+def test_a_file_that_is_open_most_of_the_time_is_no_growth(more: int, problems: int) -> None:
+    """A sample between two pictures, in which the lock of the unfinished work is missing, made the bench fail."""
+    files = [8] * 50 + [8 + more] * 50
+    files[22], files[95] = 7, 12
+    life = soak.Life(1, "the command", [50 << 20] * 100, files)
+    assert (life.more_files, len(soak.check_lives([life]))) == (more, problems)
+
+
 def test_a_repeated_film_is_covered(tmp_path: Path) -> None:
     """Two loops are too short to judge the memory; their sound and pictures must fit together."""
     film = tmp_path / "film.mp4"

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -26,7 +28,7 @@ from blender_faceblur.core.detection.settings import get_preset
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.detectors.base import FaceDetector
 from blender_faceblur.reporting.progress import Outcome, Reporter
-from blender_faceblur.worker import client, ensemble
+from blender_faceblur.worker import client, ensemble, memory, work
 from blender_faceblur.worker.client import (
     AnalysisOptions,
     LastingWorker,
@@ -51,6 +53,8 @@ from blender_faceblur.worker.protocol import (
     to_line,
 )
 from tools.film import FaceTruth, write_film
+
+ROOT = Path(__file__).resolve().parents[2]
 
 has_signals = pytest.mark.skipif(os.name != "posix", reason="stops processes with signals")
 
@@ -347,6 +351,31 @@ def test_networks_stay_open_until_one_has_failed() -> None:
     assert second.was_closed()
 
 
+def test_a_lasting_process_gives_free_memory_back_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(work, "_run_job", lambda line, send, networks: 0)
+    monkeypatch.setattr(memory, "release_memory", lambda: calls.append(1))
+    many = 3 * memory.MEMORY.jobs + 1
+    assert work.serve(iter(["{}"] * many), io.StringIO(), lasting=True) == 0 and len(calls) == 3
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="only glibc keeps free memory in pieces"
+)
+def test_memory_that_is_free_in_pieces_is_given_back() -> None:
+    code = (
+        "import os\nimport numpy as np\nfrom benchmarks.soak import read_own_memory\n"
+        "from blender_faceblur.worker.memory import release_memory\n"
+        "pieces = [np.ones(100_000, np.uint8) for _ in range(600)]\n"
+        "pieces = pieces[::10]\n"
+        "before = read_own_memory(os.getpid())\nrelease_memory()\n"
+        "print(before - read_own_memory(os.getpid()))"
+    )
+    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=variables, text=True)
+    assert int(done.stdout) > 30e6
+
+
 def list_processes(root: int) -> Iterator[int]:
     """A process and its descendants, from /proc."""
     parents: dict[int, int] = {}
@@ -375,13 +404,12 @@ def test_no_process_outlives_the_command(how: signal.Signals, pictures: list[Pat
     for number in range(200):
         (many / f"{number}.jpg").write_bytes(pictures[5].read_bytes())
     command = [sys.executable, "-P", "-m", "blender_faceblur.batch.cli", str(many), "-o", str(tmp_path / "out")]
-    root = Path(__file__).resolve().parents[2]
     with subprocess.Popen(
         [*command, "--preset", "fast", "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(root), "TMPDIR": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
     ) as process:
         assert process.stdout is not None and process.stderr is not None
         for line in process.stdout:
