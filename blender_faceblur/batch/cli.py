@@ -39,7 +39,7 @@ from ..reporting.progress import Totals, choose_reporter, print_line
 from ..reporting.report import ENDINGS
 from ..sources import open_source
 from .people import PeopleOptions, Recognition, open_recognition
-from .planning import Endings, FilmJob, Plan, check_place, plan_jobs
+from .planning import Endings, FilmJob, Plan, check_place, plan_jobs, secure_path
 from .rendering import check_blender
 from .run import run_batch, verify_one
 from .settings import BatchSettings
@@ -578,7 +578,7 @@ def verify_output(arguments: list[str], program: str, prepare: Prepare = lambda 
         prepare(options)
         reporter.start(options.source, 1, 1)
         outcome = verify_one(
-            FilmJob(options.source, options.film, report=options.report),
+            FilmJob(secure_path(options.source), secure_path(options.film), report=options.report),
             options.tracks,
             BatchSettings(effect=options.effect or "", verify_every=options.verify_every, voice=Voice(options.voice)),
             reporter,

@@ -141,6 +141,10 @@ def plan_jobs(
     found: dict[str, tuple[str, str]] = {}
     unreadable: dict[Path, str] = {}
     given = list(inputs)
+    output, save_blend, save_tracks, report, save_mattes = (
+        None if place is None else secure_path(place)
+        for place in (output, save_blend, save_tracks, report, save_mattes)
+    )
     for entry in given:
         if _is_folder(entry):
             paths, problems = _list_folder(entry, recursive, output)
@@ -189,6 +193,7 @@ def plan_jobs(
         return folder / under / (name + ending)
 
     def make(source: Path, under: Path) -> FilmJob:
+        source = secure_path(source)
         blend = place_beside(save_blend, source, under, ".blend")
         tracks = place_beside(save_tracks, source, under, f".tracks{endings.tracks}")
         mattes = place_beside(save_mattes, source, under, f".matte{endings.mattes}")
@@ -200,6 +205,14 @@ def plan_jobs(
         return FilmJob(source, place, True, blend, tracks, reported, mattes)
 
     return Plan(list(found.values()), unreadable, make)
+
+
+def secure_path(path: Path) -> Path:
+    """The path in a form that FFmpeg takes for a file.
+
+    It would read "12:30 talk.mp4" as an address, and "file:talk.mp4" as the file talk.mp4.
+    """
+    return path.absolute() if ":" in str(path) else path
 
 
 def _get_stem(source: str, under: str) -> str:

@@ -58,6 +58,9 @@ class Moment:
 
     frames: tuple[int, ...]
     position: float
+    goes_back: bool = False
+    """Whether its time in the film goes back (`MovieSource.read_timed_pictures`). Such a picture was not analysed, and
+    is covered completely."""
 
 
 class Timeline(Protocol):

@@ -64,7 +64,7 @@ _EXTRAS = {
 }
 """FFmpeg's side data of pictures that is not written, and its name for the user."""
 
-_VERSION = 1
+_VERSION = 2
 """Increase it when the same source, settings and tracks give different pieces, so that no run mixes old and new."""
 
 _MASTERING = struct.Struct("<20i2i")
@@ -332,7 +332,7 @@ class FilmPainter:
                 for time, frame, moment, again in self._walk(piece):
                     if stopped.is_set():
                         return
-                    everything = self._timeline.covers_everything(moment)
+                    everything = self._covers_everything(moment)
                     kept = [_view_rows(plane).copy() for plane in frame.planes] if again else []
                     painted = self._to_encoder(self.cover(frame, moment))
                     painted.pts, painted.time_base = time + lead, self.look.time_base
@@ -385,23 +385,27 @@ class FilmPainter:
     def cover(self, frame: Any, moment: Moment) -> Any:
         """The stored picture of a moment with its covers; see `Painter.paint`."""
         self._name_colors(frame)
-        everything = self._timeline.covers_everything(moment)
+        everything = self._covers_everything(moment)
         return self._painter.paint(frame, [] if everything else self._timeline.list_outlines(moment), everything)
+
+    def _covers_everything(self, moment: Moment) -> bool:
+        return moment.goes_back or self._timeline.covers_everything(moment)
 
     def walk_pictures(self, start: int | None = None, stop: int | None = None) -> Iterator[tuple[int, Any, Moment]]:
         """Each stored picture from `start` to `stop` (see `MovieSource.read_pictures`) with its time, and when it is
         shown."""
-        before: tuple[int, Any] | None = None
-        for time, frame in self._source.read_pictures(start, stop):
+        before: tuple[int, Any, bool] | None = None
+        for picture in self._source.read_timed_pictures(start, stop):
             if before is not None:
-                yield *before, self._find_moment(before[0], time)
-            before = time, frame
+                yield *before[:2], self._find_moment(before, picture[0])
+            before = picture
         if before is not None:
-            yield *before, self._find_moment(before[0], stop)
+            yield *before[:2], self._find_moment(before, stop)
 
-    def _find_moment(self, time: int, next_time: int | None) -> Moment:
+    def _find_moment(self, picture: tuple[int, Any, bool], next_time: int | None) -> Moment:
+        time, _, goes_back = picture
         frames, position = self._source.find_frames_showing(time, next_time)
-        return Moment(tuple(frames), position)
+        return Moment(tuple(frames), position, goes_back)
 
     def _to_encoder(self, frame: Any) -> Any:
         """The frame in the encoder's pixel format, which has the same samples."""

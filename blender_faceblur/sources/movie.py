@@ -353,6 +353,17 @@ class MovieSource(FrameSource):
         it. The decoder may still need a picture: make it writable before writing into it. Raises FaceBlurError as
         `frames` does.
         """
+        for time, frame, _ in self.read_timed_pictures(start, stop):
+            yield time, frame
+
+    def read_timed_pictures(
+        self, start: int | None = None, stop: int | None = None
+    ) -> Iterator[tuple[int, av.VideoFrame, bool]]:
+        """Like `read_pictures`, and whether the picture's time goes back behind that of the picture before it.
+
+        So it is in files that were joined end to end: no frame of the strip shows their later pictures, and nothing
+        says which frames they resemble.
+        """
         frame = max(round(1 / (self._rate * self._time_base)), 1)
         last = None
         for decoded in self._decode_all() if start is None else self._decode_from_key(start):
@@ -360,15 +371,15 @@ class MovieSource(FrameSource):
                 continue
             if stop is not None and decoded.time >= stop:
                 return
-            time = decoded.time
+            time, goes_back = decoded.time, False
             if time == _NO_TIME:
                 time = self._start if last is None else last + frame
-            elif last is not None:
-                time = max(time, last + 1)
+            elif last is not None and time <= last:
+                time, goes_back = last + 1, True
             last = time
             # PyAV would scale the picture to the encoder's size, with its covers in the wrong places.
             check_alike(decoded.frame, self._coded_size, self._format, self._path.name)
-            yield time, decoded.frame
+            yield time, decoded.frame, goes_back
 
     def list_key_times(self) -> list[int]:
         """The times of the key pictures from which decoding can start, ascending; empty if they cannot be found."""
@@ -447,7 +458,8 @@ class MovieSource(FrameSource):
         # Blender's decoder threads call PyAV's callback and wait for Python forever (5.2.2).
         try:
             # A film must not make FFmpeg open any other file.
-            container = av.open(str(self._path), options={"protocol_whitelist": "file"})
+            # In a name like "file:talk.mp4", all before a colon would be a protocol, but not in an absolute path.
+            container = av.open(str(self._path.absolute()), options={"protocol_whitelist": "file"})
         except PermissionError as error:
             if error.errno == errno.EACCES:
                 raise FaceBlurError(f"{self._path.name}: there is no permission to read the file") from None

@@ -21,7 +21,7 @@ from blender_faceblur.batch.planning import plan_jobs
 from blender_faceblur.core.document.tracks_file import from_json, to_json
 from blender_faceblur.core.types import FaceBlurError, SourceInfo, Track, TrackDocument
 from blender_faceblur.reporting.progress import Outcome, Reporter
-from blender_faceblur.sources import compute_fingerprint, open_source
+from blender_faceblur.sources import MovieSource, compute_fingerprint, open_source
 from tests.core.test_batch import RATE, list_names, private_temp, run, write_picture
 from tests.core.test_delivery import write_film
 
@@ -105,6 +105,24 @@ def test_a_name_that_is_too_long_gives_one_line(
     errors = capsys.readouterr().err
     assert LONG in errors
     assert "too long" in errors
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no name has a colon there")
+def test_a_name_with_a_colon_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg opened talk.mp4 in place of file:talk.mp4, and looked for a protocol named 12."""
+    monkeypatch.chdir(tmp_path)
+    lengths = {"talk.mp4": 12, "file:talk.mp4": 20, "12:30 talk.mp4": 8}
+    for name, frames in lengths.items():
+        write_film(tmp_path / "made.mp4", rate=RATE, frames=frames)
+        (tmp_path / "made.mp4").rename(tmp_path / name)
+    for name, frames in lengths.items():
+        with MovieSource(Path(name)) as film:
+            assert film.info.frame_count == frames
+    outcomes = run(plan_jobs([Path(name) for name in lengths], Path("a:b"), False))
+    assert [(outcome.status, outcome.reason) for outcome in outcomes] == [("done", "")] * 3
+    assert [outcome.frames for outcome in outcomes] == list(lengths.values())
+    assert all(job.source.is_absolute() == (":" in job.source.name) for job in plan_jobs([Path()], None, False))
+    assert list_names(tmp_path / "a:b") == sorted(name.replace(".mp4", ".blurred.mp4") for name in lengths)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")

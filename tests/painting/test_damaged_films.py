@@ -107,6 +107,24 @@ def test_an_intact_film_is_not_reported_as_cut_off(tmp_path: Path) -> None:
             assert not film.blender_problem
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".ts", ".webm"])
+def test_of_films_joined_end_to_end_only_what_was_analysed_is_shown(suffix: str, tmp_path: Path) -> None:
+    """As `cat` or a recorder leaves them: the times begin again, so no frame of the strip shows the later pictures."""
+    codec = "libvpx" if suffix == ".webm" else "libx264"
+    parts = [
+        write_film(tmp_path / f"{name}{suffix}", Film(codec, count=count, size=(160, 96)))
+        for name, count in (("a", 12), ("b", 9))
+    ]
+    joined = tmp_path / f"joined{suffix}"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    readable = len(list_readable(joined))
+    covered = cover_film(joined, tmp_path)
+    contrasts = [int(np.ptp(planes[0])) for planes in covered.fed]
+    assert readable == len(contrasts) == 21
+    assert min(contrasts[:12]) > 0 and max(contrasts[12:]) == 0
+    assert any("9 pictures are covered completely" in text for text in covered.warnings)
+
+
 @pytest.mark.parametrize("form", ["untimed.mkv", "long.mkv", "timed.webm", "timed.ts"])
 def test_a_film_that_begins_before_time_zero_is_covered_from_its_first_picture(form: str, tmp_path: Path) -> None:
     """FFmpeg reads no times below zero from Matroska, where only `write_film`'s order tells when pictures are shown."""
