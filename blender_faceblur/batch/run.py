@@ -169,6 +169,11 @@ class Run:
             outcome.reason = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
         except MemoryError:
             outcome.status, outcome.reason = "failed", "There is not enough memory. Close other programs and try again."
+        except ModuleNotFoundError:
+            raise
+        except ImportError as error:
+            # A library's parts are mapped when it is first used, which fails where memory is limited.
+            outcome.status, outcome.reason = "failed", f"There may be too little memory to load a library: {error}."
         except Exception as error:
             # What these libraries find in a file is no fault of this program. (They are not imported for this.)
             if not type(error).__module__.startswith(("av.", "cv2")):

@@ -382,6 +382,26 @@ def test_an_output_cannot_be_its_input(tmp_path: Path) -> None:
     assert film.read_bytes() == before
 
 
+def test_a_library_that_cannot_be_loaded_fails_each_input_alone(tmp_path: Path) -> None:
+    """With 250 MB of memory (ulimit -v) the batch ended with a traceback of cv2's import."""
+
+    def load(*_: object) -> None:
+        raise ImportError("libopenblas.so: failed to map segment from shared object")
+
+    for name in "ab":
+        write_picture(tmp_path / f"{name}.png")
+    outcomes = run(plan_jobs([tmp_path / "a.png", tmp_path / "b.png"], None, False), analyse=load)
+    assert [outcome.status for outcome in outcomes] == ["failed"] * 2
+    assert all("too little memory to load a library: libopenblas.so" in outcome.reason for outcome in outcomes)
+
+    def forget(*_: object) -> None:
+        raise ModuleNotFoundError("No module named 'missing'")
+
+    # A package that is not there is a fault of the installation or of the program.
+    with pytest.raises(ModuleNotFoundError):
+        run(plan_jobs([tmp_path / "a.png"], None, False), analyse=forget)
+
+
 def test_two_inputs_never_share_an_output(tmp_path: Path) -> None:
     for name in ("a.webm", "a.avi"):
         write_film(tmp_path / name, rate=RATE, video="libvpx" if name == "a.webm" else "mpeg4", sound=())
