@@ -31,7 +31,7 @@ COMMANDS = {
             "measure: bench speed CLIP, bench crowd [FOLDER], bench encoders CLIP, bench hostile, bench soak, "
             "bench accuracy [FOLDER], bench strength FOLDER, bench identity FOLDER, bench plates FOLDER, "
             "bench recogniser PACKAGE FOLDER, bench opinion FOLDER..., bench effort [FOLDER], "
-            "bench desk [FOLDER], bench hidden FOLDER"
+            "bench desk [FOLDER], bench hidden FOLDER, bench sharpness FOLDER"
         ),
     ),
 }
@@ -137,7 +137,7 @@ def _list_asked_presets(command: str, arguments: list[str]) -> list[str]:
 def _list_asked_models(command: str, arguments: list[str]) -> list[str]:
     """The weights that this command requires and that belong to no preset."""
     options = {argument.split("=")[0] for argument in arguments}
-    people = command in ("bench identity", "bench recogniser") or (
+    people = command in ("bench identity", "bench recogniser", "bench sharpness") or (
         command == "blur" and options & {"--keep", "--blur-only", "--people"}
     )
     plates = (command == "bench plates" and "--text" not in options) or (command == "blur" and "--plates" in options)

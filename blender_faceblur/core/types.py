@@ -221,6 +221,8 @@ class Track:
     """The name of the person who stays visible; set for an ALLOWED track."""
     never_region: str = ""
     """The name of the region in which an EXEMPT track lies; empty for the region itself."""
+    sharpness: float | None = None
+    """How sharp its picture is at its sharpest measured moment: from 0, which shows nobody, to 1. None if unknown."""
 
     def cover(self) -> None:
         """Set the status to COVERED and clear the details of any other status."""

@@ -179,10 +179,12 @@ def _describe_pile(pile: Pile) -> str:
     faces = pile.covered + pile.uncovered
     size = ""
     if faces:
+        blurred = translate(", {number} of them blurred", number=pile.blurred) if pile.blurred else ""
         size = translate(
-            ", of at most {px:.0f} px and {seconds:.1f} s: {tracks}",
+            ", of at most {px:.0f} px and {seconds:.1f} s{blurred}: {tracks}",
             px=pile.largest_px,
             seconds=pile.longest_s,
+            blurred=blurred,
             tracks=", ".join(tracks),
         )
     return translate(

@@ -11,7 +11,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -375,6 +375,8 @@ class Frame:
     """The appearance of each observation as hexadecimal digits, empty if it has none; an empty list if none has one."""
     scores: list[float] = field(default_factory=list)
     """The face score (0..1) of each observation, -1 if it has none; an empty list if none has one."""
+    sharpness: list[float] = field(default_factory=list)
+    """The same for their sharpness."""
 
 
 Message = (
@@ -530,7 +532,6 @@ def from_record(record: FrameRecord) -> Frame:
         ]
         rows.append([*numbers, *([] if observation.roll is None else [round(observation.roll, 3)]), observation.votes])
     looks = [observation.appearance.hex() for observation in record.observations]
-    scores = [-1.0 if math.isnan(one.face_score) else round(one.face_score, 3) for one in record.observations]
     return Frame(
         record.source_frame,
         record.cut,
@@ -539,8 +540,15 @@ def from_record(record: FrameRecord) -> Frame:
         [list(pair) for pair in record.joins],
         record.is_detected_frame,
         looks if any(looks) else [],
-        scores if any(score >= 0 for score in scores) else [],
+        _list_known(one.face_score for one in record.observations),
+        _list_known(one.sharpness for one in record.observations),
     )
+
+
+def _list_known(values: Iterable[float]) -> list[float]:
+    """The values with -1 in place of NaN; an empty list if all are NaN."""
+    numbers = [-1.0 if math.isnan(value) else round(value, 3) for value in values]
+    return numbers if any(number >= 0 for number in numbers) else []
 
 
 def to_record(frame: Frame) -> FrameRecord:
@@ -550,8 +558,11 @@ def to_record(frame: Frame) -> FrameRecord:
         raise ProtocolError("frame: the numbers of appearances and observations differ")
     if frame.scores and len(frame.scores) != len(frame.rows):
         raise ProtocolError("frame: the numbers of face scores and observations differ")
+    if frame.sharpness and len(frame.sharpness) != len(frame.rows):
+        raise ProtocolError("frame: the numbers of sharpness values and observations differ")
     looks, scores = frame.looks or [""] * len(frame.rows), frame.scores or [-1.0] * len(frame.rows)
-    for numbers, look, score in zip(frame.rows, looks, scores, strict=True):
+    sharpness = frame.sharpness or [-1.0] * len(frame.rows)
+    for numbers, look, score, sharp in zip(frame.rows, looks, scores, sharpness, strict=True):
         if len(numbers) not in (7, 8) or numbers[0] < 0 or not (numbers[1] < numbers[3] and numbers[2] < numbers[4]):
             raise ProtocolError("frame: an observation is invalid")
         if look and _APPEARANCE.fullmatch(look) is None:
@@ -566,6 +577,7 @@ def to_record(frame: Frame) -> FrameRecord:
                 int(numbers[-1]),
                 bytes.fromhex(look),
                 score if score >= 0 else math.nan,
+                sharp if sharp >= 0 else math.nan,
             )
         )
     if any(len(pair) != 2 for pair in frame.joins):

@@ -55,7 +55,7 @@ def make_document(frames: int = 30) -> TrackDocument:
         1.4,
         [ModelUse("centerface", "0" * 64, 640, 0.25)],
         [Shot(0, 10), Shot(10, frames, True)],
-        [Track("Face 01", samples)],
+        [Track("Face 01", samples, sharpness=0.125)],
         [
             ReviewItem(
                 3, 9, (1.0, 2.0, 30.5, 40.0), 0.31, ReviewReason.LOW_CONFIDENCE, "Perhaps 01", 6, 7, "found weakly"

@@ -289,3 +289,14 @@ def test_the_end_of_the_earlier_analysis_is_an_item_only_if_the_track_still_ends
     assert old.tracks[0].samples == track.samples[:30], "nothing of what was found before is replaced"
     reasons = [item.reason for item in merged.review_items]
     assert reasons == [ReviewReason.BEGINS] + ([] if goes_on else [ReviewReason.ENDS])
+
+
+def test_a_track_of_which_a_part_is_of_unknown_sharpness_counts_as_sharp() -> None:
+    document = make_document()
+    document.tracks = [make_track("Face 01", range(20), 100.0), make_track("Face 02", range(20, 40), 100.0)]
+    document.tracks[0].sharpness = 0.25
+    first, rest = editing.split(document, "Face 01", 10)
+    assert first.sharpness == rest.sharpness == 0.25
+    rest.sharpness = 0.5
+    assert editing.merge(document, [first.name, rest.name]).sharpness == 0.5
+    assert editing.merge(document, ["Face 01", "Face 02"]).sharpness is None

@@ -253,3 +253,13 @@ def test_small_faces_tracked_ones_and_crowds_are_asked_less() -> None:
 def test_only_the_preset_that_it_is_calibrated_for_asks() -> None:
     assert [preset.name for preset in PRESETS if preset.second_opinion] == ["balanced"]
     assert get_preset("balanced").second_opinion
+
+
+def test_a_track_is_as_sharp_as_its_sharpest_moment_and_unknown_if_nobody_looked() -> None:
+    for measured, expected in (((0.25, math.nan, 0.75), 0.75), ((math.nan,) * 3, None)):
+        table = ObservationTable([Segment(0, 3)])
+        for frame, sharpness in enumerate(measured):
+            one = Observation(0, BOX, 0.9, 0.0, 2, b"", math.nan, sharpness)
+            table.add(0, FrameRecord(frame, False, False, [one]))
+        linked = link_tracks(table, 3, SIZE, RATE, 0.5, cover_uncertain=False, has_several_detectors=True)
+        assert [track.sharpness for track in linked.tracks] == [expected]

@@ -289,3 +289,16 @@ def test_what_shows_most_comes_first(document: TrackDocument) -> None:
     document.tracks += [large, small]
     document.review_items = [make_item(face, ReviewReason.JUMP, 20, 22) for face in (small, large)]
     assert [name for name in list_tracks(document) if name != "Perhaps 01"] == ["Face 04", "Face 05"]
+
+
+def test_sharp_faces_come_before_blurred_ones_and_unknown_ones_count_as_sharp(document: TrackDocument) -> None:
+    def get_weight(sharpness: float | None) -> float:
+        document.tracks[0].sharpness = sharpness
+        return find(document, "ends", "Face 01").weight
+
+    unknown, sharp, middling, blurred = (get_weight(sharpness) for sharpness in (None, 1.0, 0.5, 0.0))
+    assert unknown == sharp > middling > blurred > 0
+    large, small = document.tracks[0], document.tracks[2]
+    large.sharpness = small.sharpness = 0.0
+    order = [entry.track for entry in review.list_review_entries(document)]
+    assert order.index(large.name) < order.index(small.name), "of equally blurred faces the larger one"

@@ -154,3 +154,12 @@ def test_a_pile_can_be_opened(crowd: TrackDocument) -> None:
     pile = list_review_groups(crowd)[-1]
     opened = list_review_groups(crowd, opened=[one.key for one in (pile, *pile.members)])
     assert len(opened) == 61 and all(entry.pile is None for entry in opened)
+
+
+def test_a_pile_says_how_many_of_its_faces_are_blurred(crowd: TrackDocument) -> None:
+    for number, track in enumerate(crowd.tracks[:-1]):
+        track.sharpness = (0.0, 1.0, None)[number % 3]
+    (pile,) = [entry for entry in list_review_groups(crowd) if entry.pile is not None]
+    inside = {entry.track for entry in (pile, *pile.members)}
+    blurred = sum(track.sharpness == 0.0 and track.name in inside for track in crowd.tracks)
+    assert blurred and f", {blurred} of them blurred" in describe_place(pile)

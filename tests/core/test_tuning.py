@@ -50,6 +50,7 @@ FIXED = {
     # Geometry, the shape of covers, Blender's kernel, and the number of people in a measurement.
     "HANDLE",
     "CORNERS",
+    "_DIRECTIONS",
     "FEATHER_SHARE",
     "KERNEL_RADIUS",
     "MEASURED_PEOPLE",

@@ -141,7 +141,7 @@ def test_thousands_of_names_fit() -> None:
 
 def test_records_survive() -> None:
     rows = [
-        Observation(4, np.array([1.25, -2, 30, 40]), 0.5, 0.125, 2, bytes(range(LENGTH)), 0.625),
+        Observation(4, np.array([1.25, -2, 30, 40]), 0.5, 0.125, 2, bytes(range(LENGTH)), 0.625, 0.375),
         Observation(5, np.array([1.0, 2, 3, 4]), 0.25, None, 0),
     ]
     record = FrameRecord(7, True, False, rows, [(1, 2)])
@@ -156,13 +156,15 @@ def test_records_survive() -> None:
             two.appearance,
         )
         np.testing.assert_allclose(one.box, two.box)
-        np.testing.assert_equal(one.face_score, two.face_score)
+        np.testing.assert_equal([one.face_score, one.sharpness], [two.face_score, two.sharpness])
 
 
 @pytest.mark.parametrize("scores", [[0.5, 0.5], [0.5] * 3])
-def test_face_scores_belong_to_observations(scores: list[float]) -> None:
+def test_face_scores_and_sharpness_belong_to_observations(scores: list[float]) -> None:
     with pytest.raises(ProtocolError, match="face scores"):
         to_record(Frame(0, False, False, [[1, 1, 1, 2, 2, 0.5, 1]], [], True, [], scores))
+    with pytest.raises(ProtocolError, match="sharpness"):
+        to_record(Frame(0, False, False, [[1, 1, 1, 2, 2, 0.5, 1]], [], True, [], [], scores))
 
 
 @pytest.mark.parametrize("row", [[1, 2], [1, 5, 5, 4, 9, 0.5, 1], [-1, 1, 1, 2, 2, 0.5, 1], [1] * 9])

@@ -192,7 +192,14 @@ def split(document: TrackDocument, name: str, source_frame: int) -> tuple[Track,
     if not before or not after:
         raise FaceBlurError(f"'{name}' can be split only between its first and its last frame.")
     track.samples = before
-    rest = Track(choose_free_name(document, track.kind), after, track.kind, track.locked, list(track.off))
+    rest = Track(
+        choose_free_name(document, track.kind),
+        after,
+        track.kind,
+        track.locked,
+        list(track.off),
+        sharpness=track.sharpness,
+    )
     document.tracks.append(rest)
     return track, rest
 
@@ -222,8 +229,15 @@ def merge(document: TrackDocument, names: Collection[str]) -> Track:
     )
     first.samples = [known[frame] for frame in sorted(known)]
     first.locked = any(track.locked for track in tracks)
+    first.sharpness = join_sharpness(track.sharpness for track in tracks)
     document.tracks = [track for track in document.tracks if track not in tracks[1:]]
     return first
+
+
+def join_sharpness(parts: Iterable[float | None]) -> float | None:
+    """The sharpness of a track that consists of parts: that of the sharpest, and unknown if one of them is."""
+    known = list(parts)
+    return max((one for one in known if one is not None), default=None) if None not in known else None
 
 
 def _rank(sample: Sample, order: list[Evidence]) -> tuple[bool, int]:
@@ -359,7 +373,8 @@ def add_track(
 
 
 def replace_samples(track: Track, samples: Iterable[Sample]) -> None:
-    """Insert samples into the track, without changing its locked keys."""
+    """Insert samples into the track, without changing its locked keys. How sharp the whole is then is unknown."""
+    track.sharpness = None
     locked = set(list_locked_frames(track))
     _put(track, [s for s in samples if s.source_frame not in locked])
 
@@ -464,6 +479,7 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
                 names[partner.name] = track.name
                 if free:
                     replace_samples(whole, partner.samples)
+                    whole.sharpness = join_sharpness((track.sharpness, partner.sharpness))
         if whole.samples:
             merged.tracks.append(whole)
         elif track.name not in names.values():
@@ -474,7 +490,8 @@ def merge_analysis(old: TrackDocument, new: TrackDocument, start: int, stop: int
             )
     for track in fresh:
         if track.name not in names:
-            names[track.name] = add_track(merged, track.samples, track.kind).name
+            added = add_track(merged, track.samples, track.kind)
+            added.sharpness, names[track.name] = track.sharpness, added.name
     for track in (*lost, *new.uncovered):
         names[track.name] = choose_free_name(merged, track.kind, TrackStatus.SUPPRESSED)
         merged.uncovered.append(replace(track, name=names[track.name]))

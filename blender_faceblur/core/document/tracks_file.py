@@ -4,7 +4,8 @@
 Version 3: an object with the `schema` "faceblur-tracks". A track has `spans` ([start, stop], half-open) and one column
 per value over all frames of its spans: `cx`, `cy`, `rx`, `ry` in hundredths of a pixel, `angle` in ten-thousandths of a
 radian, `confidence` in thousandths, and `evidence` as one letter per frame (d detected, f optical flow, i interpolated,
-h extrapolated, l locked). `kind`, `locked` and `off` (ranges like spans) are there where they differ from the default.
+h extrapolated, l locked). `kind`, `locked` and `off` (ranges like spans) are there where they differ from the default,
+and `sharpness`, in thousandths, where it was measured.
 `tracks` holds the covered tracks. Each track in `uncovered` has a `status` and the members that belong to it
 (`suppression`, `allowed_person`, `never_region`). `doubts` are the review items, each with a `reason`. The enums in
 `types` list the possible values. Where only parts of the source were analysed, `analysed` holds their ranges. Documents
@@ -142,6 +143,7 @@ def _from_track(track: Track) -> str:
         else None,
         "allowed_person": track.allowed_person or None,
         "never_region": track.never_region or None,
+        "sharpness": None if track.sharpness is None else round(track.sharpness * 1000),
     }
     text = _dump(
         {
@@ -402,7 +404,9 @@ def _to_track(content: dict[str, Any], frame_count: int) -> Track:
         Suppression(_parse_choice(suppression, "reason", SuppressionReason), *_to_detail(suppression))
         if suppression is not None
         else None,
-        *(_parse_text(content, name) if name in content else "" for name in ("allowed_person", "never_region")),
+        _parse_text(content, "allowed_person") if "allowed_person" in content else "",
+        _parse_text(content, "never_region") if "never_region" in content else "",
+        _parse_whole(content, "sharpness", 0, 1000) / 1000 if "sharpness" in content else None,
     )
 
 

@@ -158,4 +158,5 @@ def _describe_pile(group: list[ReviewEntry], document: TrackDocument) -> Pile:
         len(faces) - sum(faces.values()),
         max((entry.size_px for entry in group if entry.track), default=0.0),
         max(lengths.values(), default=0) / float(document.source.frame_rate),
+        len({entry.track for entry in group if entry.track and entry.is_blurred}),
     )

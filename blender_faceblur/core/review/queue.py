@@ -86,6 +86,14 @@ class ReviewQueueSettings:
     long_s: float = 2.0
     """Length of an uncovered track, in seconds, from which its rank is not reduced. Raising it moves short tracks down
     the queue. Origin: a guess."""
+    blurred_share: float = 0.3
+    """Share (0..1) of an item's rank that remains if its face is too blurred to be recognised all the time. Raising it
+    makes sharpness matter less; a face whose sharpness is unknown counts as sharp. Origin: a guess; less than
+    `brief_share`, since a viewer can stop the film."""
+    blurred_sharpness: float = 0.25
+    """Sharpness (0..1) below which the description of a pile calls a face blurred. Raising it calls more so. Origin: a
+    blur by 8 % of the face's width, at which a recogniser's best guess is right for one portrait in ten
+    (docs/measuring.md)."""
     hiding_points: int = 17
     """Points along each side of a face's box at which the covers of other faces are compared with it. Raising it finds
     smaller gaps between them, and takes longer. Origin: a gap of a sixteenth of a face shows nobody."""
@@ -166,8 +174,10 @@ class ReviewEntry:
     size_px: float = 0.0
     """The size of the face, as the side of a square of the same area."""
     weight: float = 0.0
-    """What may show: uncovered area in square pixels of the source, times risk, and reduced for brief tracks. Items are
-    sorted by it."""
+    """What may show: uncovered area in square pixels of the source, times risk, and reduced for brief and for blurred
+    tracks. Items are sorted by it."""
+    is_blurred: bool = False
+    """The face is hardly to be recognised in any of the moments in which its sharpness was measured."""
     members: tuple[ReviewEntry, ...] = ()
     """The other items of its group (see `groups`)."""
     pile: Pile | None = None
@@ -186,6 +196,8 @@ class Pile:
     """The size of its largest face."""
     longest_s: float
     """The length of its longest track, in seconds."""
+    blurred: int = 0
+    """Tracks whose faces are hardly to be recognised, as they are blurred."""
 
 
 def list_review_entries(document: TrackDocument, unreliable: Collection[str] = ()) -> list[ReviewEntry]:
@@ -217,7 +229,15 @@ def list_review_entries(document: TrackDocument, unreliable: Collection[str] = (
             elif entry.start <= entry.frame < entry.stop:
                 # Where a cover is, it may be too small or too late, but hides most of the face.
                 part = REVIEW_QUEUE.rim_share if entry.covered else 1.0
-            found.append(replace(entry, size_px=size, weight=entry.risk * part * shown * size**2))
+            part *= _compute_sharpness_weight(track)
+            found.append(
+                replace(
+                    entry,
+                    size_px=size,
+                    weight=entry.risk * part * shown * size**2,
+                    is_blurred=is_blurred(track),
+                )
+            )
     return sorted(found, key=lambda entry: (-entry.weight, entry.start))
 
 
@@ -225,6 +245,17 @@ def _compute_length_weight(frames: int, document: TrackDocument) -> float:
     """The share (0..1) of its rank that an uncovered track of so many frames keeps."""
     length = min(frames / (REVIEW_QUEUE.long_s * float(document.source.frame_rate)), 1.0)
     return REVIEW_QUEUE.brief_share + (1 - REVIEW_QUEUE.brief_share) * length
+
+
+def _compute_sharpness_weight(track: Track | None) -> float:
+    """The share (0..1) of its rank that an item about this track keeps."""
+    sharpness = 1.0 if track is None or track.sharpness is None else track.sharpness
+    return REVIEW_QUEUE.blurred_share + (1 - REVIEW_QUEUE.blurred_share) * sharpness
+
+
+def is_blurred(track: Track | None) -> bool:
+    """Whether a track's face is known to be hardly recognisable at its sharpest."""
+    return track is not None and track.sharpness is not None and track.sharpness < REVIEW_QUEUE.blurred_sharpness
 
 
 def is_shown(entry: ReviewEntry, shown: tuple[int, int] | None) -> bool:

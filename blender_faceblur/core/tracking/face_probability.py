@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ..detection.sharpness import measure_sharpness
 from ..detection.turned import ScoreFaces, score_upright
 from ..geometry import Array, compute_areas
 from .observations import Trajectory
@@ -257,7 +258,7 @@ class _Scored:
 
 @dataclass(slots=True)
 class FaceScorer:
-    """Gives observations their face scores, at most so many a frame and ever more rarely for one tracklet."""
+    """Gives observations face scores and sharpness, at most so many a frame and ever more rarely for one tracklet."""
 
     score_faces: ScoreFaces
     frame_rate: float
@@ -272,6 +273,7 @@ class FaceScorer:
         boxes, rolls = [one.box * scaled for one in chosen], [one.roll for one in chosen]
         for one, score in zip(chosen, score_upright(self.score_faces, picture, boxes, rolls), strict=True):
             one.face_score = score
+            one.sharpness = measure_sharpness(picture, one.box * scaled)
             known = self._scored.setdefault(one.tracklet, _Scored(record.source_frame, record.source_frame))
             known.last_frame = record.source_frame
             known.count += 1

@@ -196,11 +196,9 @@ def link_tracks(
         for part in itertools.islice(filled, len(own)):
             samples += [s for s in part if not samples or s.source_frame > samples[-1].source_frame]
         if samples:
-            track = (
-                Track("", samples, status=TrackStatus.SUPPRESSED, suppression=reason)
-                if is_suppressed
-                else Track("", samples)
-            )
+            track = Track("", samples, sharpness=trajectory.compute_sharpness())
+            if is_suppressed:
+                track.status, track.suppression = TrackStatus.SUPPRESSED, reason
             (aside if is_suppressed else covered).append((track, trajectory, reason))
     linked = LinkedTracks()
     for tracks, status in ((covered, TrackStatus.COVERED), (aside, TrackStatus.SUPPRESSED)):

@@ -25,7 +25,7 @@ class Segment:
 
 
 class ObservationTable:
-    """All observations of all segments in compact columns: about 40 bytes per face and frame."""
+    """All observations of all segments in compact columns: about 50 bytes per face and frame."""
 
     def __init__(self, segments: list[Segment]) -> None:
         self.segments = segments
@@ -60,7 +60,14 @@ class ObservationTable:
             self._tracklets.append(self._number(segment, observation.tracklet))
             roll = float("nan") if observation.roll is None else observation.roll
             self._numbers.extend(
-                (*observation.box.tolist(), observation.confidence, roll, observation.votes, observation.face_score)
+                (
+                    *observation.box.tolist(),
+                    observation.confidence,
+                    roll,
+                    observation.votes,
+                    observation.face_score,
+                    observation.sharpness,
+                )
             )
             if observation.appearance and own.start <= record.source_frame < own.stop:
                 appearances = self._appearances.setdefault(self._tracklets[-1], [])
@@ -83,7 +90,7 @@ class ObservationTable:
     def build_trajectories(self) -> list[Trajectory]:
         """One trajectory per tracklet, in order of first frame."""
         frames = np.frombuffer(self._frames, np.int32) if self._frames else np.zeros(0, np.int32)
-        numbers = np.frombuffer(self._numbers, np.float32).reshape(-1, 8) if self._frames else np.zeros((0, 8))
+        numbers = np.frombuffer(self._numbers, np.float32).reshape(-1, 9) if self._frames else np.zeros((0, 9))
         tracklet_of = np.frombuffer(self._tracklets, np.int64) if self._frames else np.zeros(0, np.int64)
         order = np.lexsort((frames, tracklet_of))
         edges = np.nonzero(np.diff(tracklet_of[order]))[0] + 1
@@ -106,6 +113,7 @@ class ObservationTable:
                     rows[:, 5],
                     rows[:, 6],
                     rows[:, 7],
+                    rows[:, 8],
                     (at >= own.start) & (at < own.stop),
                     self._appearances.get(number, []),
                 )
@@ -117,7 +125,7 @@ class ObservationTable:
 class Trajectory:
     """Observations of one face, sorted by frame, one per frame. `owned`: whether the process owns the frame.
 
-    `face_scores`: see `tracker.Observation`; NaN in most frames.
+    `face_scores`, `sharpness`: see `tracker.Observation`; NaN in most frames.
     `appearances`: the first and the last one, if there are any.
     """
 
@@ -128,6 +136,7 @@ class Trajectory:
     rolls: Array
     votes: Array
     face_scores: Array
+    sharpness: Array
     owned: NDArray[np.bool_]
     appearances: list[Appearance] = field(default_factory=list)
 
@@ -148,6 +157,7 @@ class Trajectory:
             np.concatenate([self.rolls, other.rolls])[keep],
             votes[keep],
             np.concatenate([self.face_scores, other.face_scores])[keep],
+            np.concatenate([self.sharpness, other.sharpness])[keep],
             owned[keep],
             appearances[:1] + appearances[1:][-1:],
         )
@@ -162,12 +172,18 @@ class Trajectory:
             self.rolls[rows],
             self.votes[rows],
             self.face_scores[rows],
+            self.sharpness[rows],
             self.owned[rows],
             self.appearances,
         )
 
     def is_detected(self) -> NDArray[np.bool_]:
         return self.votes > 0
+
+    def compute_sharpness(self) -> float | None:
+        """The sharpness (0..1) of its sharpest moment; None if none was measured."""
+        known = self.sharpness[np.isfinite(self.sharpness)]
+        return float(known.max()) if len(known) else None
 
     def compute_size(self) -> float:
         """The median size where it was detected: the square root of the box's area, in pixels."""

@@ -95,7 +95,7 @@ class Observation:
     """A tracklet's box (4,) at one frame: detected (votes above 0) or carried there by optical flow (votes 0).
 
     `appearance`: see `fusion.FusedDetection`. `face_score` (0..1): how much the picture here looks like a face to the
-    network that gives the second opinion; NaN where it was not asked.
+    network that gives the second opinion, and `sharpness` (0..1) how sharp it is; NaN where nobody was asked.
     """
 
     tracklet: int
@@ -105,6 +105,7 @@ class Observation:
     votes: int
     appearance: bytes = b""
     face_score: float = math.nan
+    sharpness: float = math.nan
 
 
 @dataclass(slots=True)
