@@ -33,11 +33,15 @@ MOUSE_KEYS: tuple[tuple[str, str, bool, dict[str, object]], ...] = (
     ("faceblur.box_faces", "B", False, {}),
     ("faceblur.face_menu", "RIGHTMOUSE", False, {"menu": "FACE"}),
     ("faceblur.add", "LEFTMOUSE", True, {"kind": "FACE", "at_mouse": True}),
+    ("faceblur.release_face", "LEFTMOUSE", False, {}),
 )
-"""Operator, key or button, whether with Ctrl, and options, for the face under the mouse in the preview. Where there is
-none, the operators leave the event to Blender, which uses the same keys for strips."""
+"""Operator, key or button, whether with Ctrl, and options, for the face under the mouse in the preview; transforms also
+act on the face that was chosen. Else the operators leave the event to Blender, which uses the same keys for strips."""
 
 _KEYMAPS = ("Sequencer", "Preview")
+
+_SELECT_TOOLS = ("Preview Tool: Tweak", "Preview Tool: Tweak (fallback)")
+"""Keymaps of tools that select with a press, which the keymap of the preview then does not get."""
 
 
 @dataclass(slots=True)
@@ -68,6 +72,9 @@ def register() -> None:
         for option, choice in choices.items():
             setattr(item.properties, option, choice)
         _KEYS_ADDED.items.append((preview, item))
+    for name in _SELECT_TOOLS:
+        keymap = keyconfig.keymaps.new(name=name, space_type="SEQUENCE_EDITOR")
+        _KEYS_ADDED.items.append((keymap, keymap.keymap_items.new("faceblur.release_face", "LEFTMOUSE", "PRESS")))
 
 
 def unregister() -> None:

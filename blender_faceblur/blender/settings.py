@@ -7,11 +7,18 @@ from collections.abc import Callable
 from typing import Any
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, PointerProperty
+from bpy.props import (
+    BoolProperty,
+    EnumProperty,
+    FloatProperty,
+    FloatVectorProperty,
+    IntProperty,
+    PointerProperty,
+)
 
 from ..core.detection.settings import DEFAULT_MARGIN, MARGINS
 from ..core.translation import CONTEXT
-from .correction.properties import EXTENT_ITEMS
+from .correction.properties import EXTENT_ITEMS, get_row, set_row
 from .cover.live_effects import apply_chosen_effect
 from .detection.new_footage import allow
 from .people.properties import FACEBLUR_PG_people
@@ -67,6 +74,9 @@ class FACEBLUR_PG_settings(bpy.types.PropertyGroup):
             ("OFF", "Off", "Show only faces that are switched off", "CHECKBOX_DEHLT", 2),
             ("LOCKED", "Locked", "Show only faces with locked keys", "LOCKED", 3),
         ],
+    )
+    active_row: IntProperty(
+        name="Face", description="The face to correct", get=get_row, set=set_row, options={"SKIP_SAVE"}
     )
     extent: EnumProperty(
         name="Extent",

@@ -20,6 +20,7 @@ from blender_faceblur.blender.cover.projection import get_region_projection
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.masks import overlay_cache
 from blender_faceblur.blender.masks.changes import change_tracks
+from blender_faceblur.blender.masks.chosen_face import mark_chosen
 from blender_faceblur.blender.masks.record import MaskRecord
 from blender_faceblur.blender.overlay import coverage, outlines, see_through
 from blender_faceblur.blender.preferences.properties import get_colors
@@ -136,6 +137,8 @@ def test_a_name_does_not_hide_the_handle_that_turns_the_cover(scene: Any) -> Non
         assert y > outline[:, 1].max() or y < outline[:, 1].min() - 20
         return bool(y > outline[:, 1].max())
 
+    assert is_name_above(), "no face is chosen, so there is no handle"
+    mark_chosen(get_strip(scene), get_mask(get_strip(scene)))
     assert not is_name_above()
     scene.faceblur.show_handles = False
     assert is_name_above()

@@ -13,7 +13,12 @@ import bpy
 import pytest
 
 import blender_faceblur
-from blender_faceblur.blender.correction.operators.pick import FACEBLUR_OT_face_menu, transform_cover
+from blender_faceblur.blender.correction.operators.pick import (
+    FACEBLUR_OT_face_menu,
+    FACEBLUR_OT_release_face,
+    FACEBLUR_OT_transform_cover,
+    transform_cover,
+)
 from blender_faceblur.blender.correction.picking import choose_face, find_covered_strip, find_face, list_faces_in_box
 from blender_faceblur.blender.cover.covering import cover_footage
 from blender_faceblur.blender.cover.strips import get_mask
@@ -186,3 +191,73 @@ def test_the_keys_of_the_mouse_are_those_of_existing_operators(scene: Any) -> No
         room, name = operator.split(".")
         properties = getattr(getattr(bpy.ops, room), name).get_rna_type().properties
         assert set(options) <= set(properties.keys())
+
+
+def press_move(mouse: tuple[float, float]) -> tuple[Any, str, list[str]]:
+    """What G does at a point of the preview (y counts down): its result, the layer it moves, and its reports."""
+    reports: list[str] = []
+    operator = SimpleNamespace(
+        mode="MOVE",
+        report=lambda level, text: reports.append(text),
+        _picked=None,
+        _draw=lambda: None,
+        _show_keys=lambda context: None,
+    )
+    context: Any = SimpleNamespace(
+        region=REGION,
+        space_data=None,
+        workspace=bpy.context.workspace,
+        scene=bpy.context.scene,
+        window=bpy.context.window,
+        window_manager=SimpleNamespace(modal_handler_add=lambda operator: True),
+        area=SimpleNamespace(tag_redraw=lambda: None),
+    )
+    event: Any = SimpleNamespace(mouse_region_x=mouse[0], mouse_region_y=disks.HEIGHT - mouse[1])
+    done = FACEBLUR_OT_transform_cover.invoke(operator, context, event)  # type: ignore[arg-type]
+    if getattr(operator, "_handle", None) is not None:
+        bpy.types.SpaceSequenceEditor.draw_handler_remove(operator._handle, "PREVIEW")
+    return done, operator._picked.layer if operator._picked is not None else "", reports
+
+
+def test_a_transform_beside_the_faces_acts_on_the_face_that_was_chosen_and_else_on_the_strip(scene: Any) -> None:
+    beside, over = (200.0, 20.0), (40.0, 150.0)
+    strip = scene.sequence_editor.strips["disk"]
+    mask = get_mask(strip)
+    assert pick(*beside) == "" and pick(*over) == "Face 02"
+    assert mask.layers.active is not None, "a mask always has an active layer"
+    assert press_move(beside) == ({"PASS_THROUGH"}, "", []), "detection chooses no face"
+    assert bpy.ops.faceblur.choose_face(strip="disk", layer="Face 01") == {"FINISHED"}
+    assert press_move(beside) == ({"RUNNING_MODAL"}, "Face 01", [])
+    assert press_move(over) == ({"RUNNING_MODAL"}, "Face 02", []), "the face under the mouse comes first"
+    scene.frame_set(1 + 38)
+    done, moved, reports = press_move(beside)
+    assert (done, moved) == ({"CANCELLED"}, "") and "'Face 02' has no cover in this frame" in reports[0]
+
+
+def test_a_click_beside_the_faces_another_strip_and_a_detection_release_the_chosen_face(scene: Any, film: Path) -> None:
+    beside = (200.0, 20.0)
+    event: Any = SimpleNamespace(mouse_region_x=beside[0], mouse_region_y=disks.HEIGHT - beside[1])
+    strips = scene.sequence_editor.strips
+    context: Any = SimpleNamespace(
+        region=REGION, space_data=None, workspace=bpy.context.workspace, scene=scene, window=bpy.context.window
+    )
+
+    def choose() -> None:
+        assert bpy.ops.faceblur.choose_face(strip="disk", layer="Face 02") == {"FINISHED"}
+        assert press_move(beside)[1] == "Face 02"
+
+    choose()
+    release: Any = FACEBLUR_OT_release_face.invoke
+    assert release(SimpleNamespace(), context, event) == {"PASS_THROUGH"}, "Blender's click goes on"
+    assert press_move(beside)[0] == {"PASS_THROUGH"}
+    choose()
+    other = strips.new_movie("other", str(film), 3, 1)
+    other.mute, scene.sequence_editor.active_strip = True, other
+    assert press_move(beside)[0] == {"PASS_THROUGH"}
+    choose()
+    cover_footage(scene, strips["disk"], disks.build_document(film), EffectSettings("solid", disks.COVER))
+    assert press_move(beside)[0] == {"PASS_THROUGH"}
+    # A row of the list, also the active one.
+    mask = get_mask(strips["disk"])
+    scene.faceblur.active_row = mask.active_layer_index
+    assert press_move(beside)[1] == mask.layers.active.name

@@ -141,3 +141,15 @@ def test_a_report_leaves_its_message_in_the_tab(scene: Any, film: Path, tmp_path
     scene.sequence_editor.active_strip = cover(scene, film)
     assert bpy.ops.faceblur.report(filepath=str(tmp_path / "report.html")) == {"FINISHED"}
     assert JOB.done == f"Report written to {tmp_path / 'report.html'}"
+
+
+def test_another_project_shows_no_messages_of_the_one_before(scene: Any) -> None:
+    def tell(*_: object) -> None:
+        JOB.done = "1 strip baked"
+
+    JOB.done, JOB.problems, JOB.notes = "1 strip baked", ["film.mp4 is gone"], ["The clock of film.mp4 is odd"]
+    assert FACEBLUR_PT_messages.poll(bpy.context)
+    # Blender removes it with the project, because it is not persistent.
+    bpy.app.handlers.load_pre.append(tell)
+    bpy.ops.wm.read_homefile(use_factory_startup=True, app_template="Video_Editing")
+    assert not (JOB.done or JOB.problems or JOB.notes) and not FACEBLUR_PT_messages.poll(bpy.context)

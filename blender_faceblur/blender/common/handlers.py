@@ -11,14 +11,22 @@ from . import jobs
 
 def register_handlers() -> None:
     bpy.app.handlers.load_pre.append(_stop_before_load)
+    bpy.app.handlers.load_post.append(_forget_results)
 
 
 def unregister_handlers() -> None:
     bpy.app.handlers.load_pre.remove(_stop_before_load)
+    bpy.app.handlers.load_post.remove(_forget_results)
 
 
 @persistent
 def _stop_before_load(*_: object) -> None:
     """Jobs and results belong to the project that is about to be closed."""
     jobs.stop()
-    jobs.JOB.faults, jobs.JOB.verified, jobs.JOB.done = [], None, ""
+    jobs.JOB.forget_results()
+
+
+@persistent
+def _forget_results(*_: object) -> None:
+    """Also what was told while the other project was being opened, for instance about the end of a render."""
+    jobs.JOB.forget_results()

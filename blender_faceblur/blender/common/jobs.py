@@ -45,8 +45,7 @@ class Step:
 class JobState:
     """The state of our work, as the window shows it; one per process. Operators and the guard write it, panels read it.
 
-    A new job clears `problems`, `notes` and `done`; `faults`, `verified` and `done` are cleared before another project
-    is opened.
+    A new job clears `problems`, `notes` and `done`; `forget_results` clears all results when another project is opened.
     `step` is None until the job reports progress; `provider` is the hardware that the last detector ran on.
     """
 
@@ -73,6 +72,9 @@ class JobState:
     def active(self) -> bool:
         """Whether a job is running that an editor has started and waits for."""
         return self.job is not None and not self.in_background
+
+    def forget_results(self) -> None:
+        self.problems, self.notes, self.faults, self.verified, self.done = [], [], [], None, ""
 
 
 class JobProgress:

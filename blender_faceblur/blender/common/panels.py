@@ -39,14 +39,18 @@ def write_lines(layout: bpy.types.UILayout, context: bpy.types.Context, text: st
         column.label(text=line, icon=icon if number == 0 else ("BLANK1" if icon != "NONE" else "NONE"))
 
 
-def draw_tall_list(layout: bpy.types.UILayout, kind: str, data: Any, items: str, active: str, rows: int) -> None:
-    """Draw a list of the class `kind` whose rows are high enough for pictures. `data` has the items and the active one.
+def draw_tall_list(
+    layout: bpy.types.UILayout, kind: str, data: Any, items: str, active: str, rows: int, active_data: Any = None
+) -> None:
+    """Draw a list of the class `kind` whose rows are high enough for pictures.
+
+    `data` has the items, and the number of the active one unless `active_data` has it.
 
     A higher row inside a list of usual height could be clicked in its upper part only.
     """
     column = layout.column()
     column.scale_y = _TALL
-    column.template_list(kind, "", data, items, data, active, rows=rows)
+    column.template_list(kind, "", data, items, data if active_data is None else active_data, active, rows=rows)
 
 
 def draw_picture(row: bpy.types.UILayout, icon: int, otherwise: str) -> None:

@@ -22,6 +22,7 @@ from ..common.selection import get_active_footage
 from ..cover.active_face import get_target, has_target
 from ..cover.projection import Projection, RegionProjection, get_projection, get_region_projection
 from ..cover.strips import get_mask
+from ..masks.chosen_face import get_chosen_layer
 from ..masks.faces import is_face
 from ..masks.record import MaskRecord
 from .operators.correct import set_cover
@@ -160,7 +161,7 @@ class FACEBLUR_GGT_cover(bpy.types.GizmoGroup):
             # The drag has ended and becomes one undo step.
             moved, self.moved = self.moved, None
             _keep_later(moved, self.frame, self.track, self.projection, self.region_projection)
-        found = _get_cover(context)
+        found = _get_cover(context) if _is_chosen(context) else None
         self.cage.hide = found is None
         if found is None:
             return
@@ -175,6 +176,11 @@ class FACEBLUR_GGT_cover(bpy.types.GizmoGroup):
 
     def _write(self, values: Any) -> None:
         self.moved = Matrix([list(values)[4 * i : 4 * i + 4] for i in range(4)]).transposed()
+
+
+def _is_chosen(context: bpy.types.Context) -> bool:
+    strip = get_active_footage(context)
+    return bool(get_chosen_layer(strip, get_mask(strip)))
 
 
 def _get_cover(context: bpy.types.Context) -> tuple[str, int, Ellipse, Projection] | None:

@@ -14,8 +14,10 @@ from ...core.types import Box, Ellipse
 from ..common.context import get_sequencer_scene
 from ..common.footage import compute_source_frame
 from ..common.marks import BAKED
+from ..common.selection import get_active_footage
 from ..cover.projection import Projection, RegionProjection, get_projection, get_region_projection
 from ..cover.strips import get_mask
+from ..masks.chosen_face import get_chosen_layer, mark_chosen
 from ..masks.overlay_cache import get_cached
 from ..overlay.outlines import list_faces_at, list_shown
 from ..review.queue import make_current
@@ -55,6 +57,16 @@ def find_face(context: bpy.types.Context, region: bpy.types.Region, x: float, y:
         if far <= 1:
             found.append((not is_active, far, picked))
     return min(found, key=lambda each: each[:2])[2] if found else None
+
+
+def find_chosen_face(context: bpy.types.Context, region: bpy.types.Region) -> tuple[str, PickedFace | None]:
+    """The name of the face that an editor has chosen, and its cover if it has one at the playhead; else "" and None."""
+    strip = get_active_footage(context)
+    name = get_chosen_layer(strip, get_mask(strip)) if strip is not None and BAKED not in strip else ""
+    if not name:
+        return "", None
+    faces = (picked for picked, _ in _list_faces(context, region))
+    return name, next((picked for picked in faces if (picked.strip, picked.layer) == (strip.name, name)), None)
 
 
 def list_faces_in_box(context: bpy.types.Context, region: bpy.types.Region, box: Box) -> list[PickedFace]:
@@ -114,6 +126,7 @@ def choose_face(scene: bpy.types.Scene, strip: str, layer: str) -> bool:
         return False
     choose_strip(scene, found)
     mask.layers.active = mask.layers[layer]
+    mark_chosen(found, mask)
     frame = _get_frame(scene, found, mask)
     record = next((record for record in get_cached(mask).covers if record.layer == layer), None)
     if frame is not None and record is not None:

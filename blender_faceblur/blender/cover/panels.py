@@ -86,16 +86,9 @@ class FACEBLUR_PT_messages(Tab, bpy.types.Panel):
 
 
 def _explain_effect(layout: bpy.types.UILayout, context: bpy.types.Context, strip: bpy.types.Strip | None) -> None:
-    """Say why the active strip's effect is weak, according to measurements, or why it cannot be changed."""
-    if strip is None:
-        return
-    if BAKED in strip:
-        write_lines(
-            layout,
-            context,
-            translate("'{name}' is baked: its covers are part of its film. Unbake it to change them.", name=strip.name),
-            "INFO",
-        )
+    """Say why the active strip's effect is weak, according to measurements."""
+    if strip is None or BAKED in strip:
+        # The list of faces says that the strip is baked.
         return
     applied = read_effect(strip)
     if applied is None:

@@ -21,6 +21,7 @@ from ...core.document.matching import list_same_tracks
 from ...core.translation import translate
 from ...core.types import FaceBlurError, TrackDocument
 from ..common.context import borrow_mask_editor
+from .chosen_face import forget_chosen
 from .document import get_document_text, load_document, store_document
 from .mask import PICTURE_LAYER, write_layers, write_picture_layer
 from .reading import Edits, read_edits
@@ -102,6 +103,7 @@ def write_analysis(
         faces = [name for name in record.own[1:] if name in mask.layers]
         if faces:
             mask.layers.active = mask.layers[faces[0]]
+        forget_chosen(mask)
         if switched_off is not None:
             for layer, track in record.get_tracks().items():
                 if layer in mask.layers:

@@ -34,6 +34,7 @@ from ..cover.projection import (
     get_region_projection,
 )
 from ..cover.strips import get_mask
+from ..masks.chosen_face import get_chosen_layer
 from ..masks.faces import is_face
 from ..masks.overlay_cache import CachedMask, compute_code, get_cached, get_unit, list_switched_off
 from ..masks.record import LayerRecord, MaskRecord, list_own_masks
@@ -226,7 +227,7 @@ def compose(context: bpy.types.Context, scene: bpy.types.Scene, region: bpy.type
             for number, (cover, code) in enumerate(faces):
                 is_active = chosen is not None and chosen.name == cover.layer
                 label = labels[number] if is_active or wide[number] else None
-                if is_active and scene.faceblur.show_handles:
+                if is_active and scene.faceblur.show_handles and get_chosen_layer(strip, mask):
                     # The handle that turns the cover is above it, and a name there would hide it.
                     label = float(middles[number, 0]), float(outlines[number, :, 1].min()) - _BELOW_PX * unit
                 _add_face(

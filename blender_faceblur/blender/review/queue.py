@@ -24,6 +24,7 @@ from ...core.types import FaceBlurError, TrackDocument, Verdict
 from ..common.footage import KINDS, compute_shown, find_timeline_frame, list_hidden
 from ..cover.projection import get_projection
 from ..cover.strips import get_mask
+from ..masks.chosen_face import mark_chosen
 from ..masks.document import get_document_text, store_document
 from ..masks.record import DamagedRecordError, MaskRecord, get_layer_name, is_readable, list_unreliable_tracks
 from ..preferences.properties import get_reviewer
@@ -321,6 +322,7 @@ def go_to(scene: bpy.types.Scene, strip: bpy.types.Strip, entry: ReviewEntry) ->
     layer = get_layer_name(mask, entry.track) if entry.covered else ""
     if layer:
         mask.layers.active = mask.layers[layer]
+        mark_chosen(strip, mask)
     scene.frame_set(frame)
     record = MaskRecord.load(mask)
     record.reviewing = entry.key

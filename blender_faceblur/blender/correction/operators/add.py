@@ -18,6 +18,7 @@ from ...common.context import get_sequencer_scene, refresh_shown_sequencers
 from ...common.job_operator import JobOperator, JobSteps
 from ...cover.active_face import FaceTarget, get_target, has_target
 from ...cover.projection import get_projection, get_region_projection
+from ...masks.chosen_face import mark_chosen
 from ...masks.document import load_document
 from ..picking import choose_strip, find_covered_strip, find_face
 from ..properties import EXTENT_ITEMS
@@ -266,6 +267,7 @@ def _add(target: FaceTarget, samples: list[Sample], kind: str) -> str:
     apply_change(target, change)
     if names[0] in target.mask.layers:
         target.mask.layers.active = target.mask.layers[names[0]]
+        mark_chosen(target.strip, target.mask)
     if not bpy.app.background:
         refresh_shown_sequencers()
     return names[0]

@@ -11,6 +11,7 @@ from ...common.context import get_sequencer_scene
 from ...common.footage import find_timeline_frame
 from ...common.selection import get_active_footage, list_selected_covered, refuse
 from ...cover.strips import get_mask
+from ...masks.chosen_face import mark_chosen
 from ...masks.faces import list_faces
 
 
@@ -48,6 +49,7 @@ class FACEBLUR_OT_go_to_face(bpy.types.Operator):
             self.report({"WARNING"}, translate("'{name}' is only in frames that this strip does not show", name=name))
             return {"CANCELLED"}
         mask.layers.active = mask.layers[name]
+        mark_chosen(strip, mask)
         scene.frame_set(frame)
         return {"FINISHED"}
 

@@ -17,8 +17,9 @@ from ...common.jobs import redraw
 from ...common.selection import is_busy
 from ...cover.active_face import get_target
 from ...cover.projection import compute_outlines
+from ...masks.chosen_face import forget_chosen
 from ..menus import draw_face_menu, draw_off_menu, draw_pie
-from ..picking import PickedFace, choose_face, find_covered_strip, find_face
+from ..picking import PickedFace, choose_face, find_chosen_face, find_covered_strip, find_face
 from .correct import set_cover
 
 _LEAST_SCALE = 0.05
@@ -62,8 +63,24 @@ def _is_over_covered(context: bpy.types.Context, event: bpy.types.Event) -> bool
     return find_covered_strip(context, region, event.mouse_region_x, event.mouse_region_y) is not None
 
 
+class FACEBLUR_OT_release_face(bpy.types.Operator):
+    """Choose no face, so that the keys of transforms act on the strip again"""
+
+    bl_idname = "faceblur.release_face"
+    bl_label = "Choose No Face"
+    bl_options = {"INTERNAL"}
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if _pick(context, event) is None:
+            forget_chosen()
+            redraw()
+        # Blender's own click selects the strip.
+        return {"PASS_THROUGH"}
+
+
 class FACEBLUR_OT_transform_cover(bpy.types.Operator):
-    """Move, resize or rotate the cover under the mouse, as a locked key that no later detection moves"""
+    """Move, resize or rotate the cover under the mouse, else that of the chosen face, as a locked key that no later
+    detection moves"""
 
     bl_idname = "faceblur.transform_cover"
     bl_label = "Transform Cover"
@@ -92,6 +109,18 @@ class FACEBLUR_OT_transform_cover(bpy.types.Operator):
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         picked = _pick(context, event)
+        if picked is None and context.region is not None and context.region.type == "PREVIEW":
+            chosen, picked = find_chosen_face(context, context.region)
+            if chosen and picked is None:
+                # Blender's own key transforms the strip, which is not meant by somebody who has chosen a face.
+                self.report(
+                    {"INFO"},
+                    translate(
+                        "'{name}' has no cover in this frame. To transform the strip, click beside the faces first",
+                        name=chosen,
+                    ),
+                )
+                return {"CANCELLED"}
         if picked is None or not choose_face(get_sequencer_scene(context), picked.strip, picked.layer):
             # Blender's own key transforms the strip.
             return {"PASS_THROUGH"}
@@ -163,8 +192,11 @@ class FACEBLUR_OT_transform_cover(bpy.types.Operator):
         )
 
     def _show_keys(self, context: bpy.types.Context) -> None:
+        name = self._picked.layer if self._picked is not None else ""
+
         def draw(header: Any, _: bpy.types.Context) -> None:
             layout = header.layout
+            layout.label(text=name, translate=False)
             layout.label(text="Confirm", icon="MOUSE_LMB")
             layout.label(text="Cancel", icon="MOUSE_RMB")
             layout.label(text="Precise", icon="EVENT_SHIFT")
@@ -272,4 +304,4 @@ def _selects_with_right(context: bpy.types.Context) -> bool:
     return getattr(preferences, "select_mouse", "LEFT") == "RIGHT"
 
 
-CLASSES = (FACEBLUR_OT_choose_face, FACEBLUR_OT_transform_cover, FACEBLUR_OT_face_menu)
+CLASSES = (FACEBLUR_OT_choose_face, FACEBLUR_OT_release_face, FACEBLUR_OT_transform_cover, FACEBLUR_OT_face_menu)

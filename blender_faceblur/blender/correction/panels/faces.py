@@ -134,7 +134,7 @@ class FACEBLUR_PT_faces(Tab, bpy.types.Panel):
         if mask is None:
             return
         row = layout.row()
-        draw_tall_list(row, "FACEBLUR_UL_faces", mask, "layers", "active_layer_index", rows=4)
+        draw_tall_list(row, "FACEBLUR_UL_faces", mask, "layers", "active_row", 4, scene.faceblur)
         side = row.column(align=True)
         side.operator("faceblur.make_thumbnails", text="", icon="IMAGE_DATA")
         side.prop(scene.faceblur, "list_sort", text="", icon_only=True)

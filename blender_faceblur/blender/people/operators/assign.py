@@ -15,6 +15,7 @@ from ...common.footage import find_timeline_frame
 from ...common.jobs import redraw
 from ...common.selection import is_busy, refuse
 from ...cover.active_face import get_target
+from ...masks.chosen_face import mark_chosen
 from ...masks.record import get_fingerprint, get_layer_name
 from ...review.queue import list_covered
 from ..cache import list_shown_faces
@@ -199,6 +200,7 @@ class FACEBLUR_OT_go_to_person_face(bpy.types.Operator):
                 layer = get_layer_name(mask, shown.track) if shown.track else ""
                 if layer:
                     mask.layers.active = mask.layers[layer]
+                    mark_chosen(strip, mask)
                 settings.active_face = self.number
                 return {"FINISHED"}
         self.report({"WARNING"}, "No strip of this scene shows that frame")
