@@ -359,23 +359,27 @@ class MovieSource(FrameSource):
     def read_timed_pictures(
         self, start: int | None = None, stop: int | None = None
     ) -> Iterator[tuple[int, av.VideoFrame, bool]]:
-        """Like `read_pictures`, and whether the picture's time goes back behind that of the picture before it.
+        """Like `read_pictures`, and whether the picture's time lies behind that of an earlier picture.
 
         So it is in files that were joined end to end: no frame of the strip shows their later pictures, and nothing
-        says which frames they resemble.
+        says which frames they resemble. A step back by less than a frame is a damaged time stamp of a picture that
+        follows the one before it.
         """
         frame = max(round(1 / (self._rate * self._time_base)), 1)
-        last = None
+        last, goes_back = None, False
         for decoded in self._decode_all() if start is None else self._decode_from_key(start):
             if start is not None and decoded.time < start:
                 continue
             if stop is not None and decoded.time >= stop:
                 return
-            time, goes_back = decoded.time, False
+            time = decoded.time
             if time == _NO_TIME:
                 time = self._start if last is None else last + frame
             elif last is not None and time <= last:
-                time, goes_back = last + 1, True
+                goes_back = goes_back or last - time >= frame
+                time = last + 1
+            else:
+                goes_back = False
             last = time
             # PyAV would scale the picture to the encoder's size, with its covers in the wrong places.
             check_alike(decoded.frame, self._coded_size, self._format, self._path.name)

@@ -125,6 +125,24 @@ def test_of_films_joined_end_to_end_only_what_was_analysed_is_shown(suffix: str,
     assert any("9 pictures are covered completely" in text for text in covered.warnings)
 
 
+def test_pictures_with_the_same_time_are_shown_with_their_covers(tmp_path: Path) -> None:
+    """As bad recorders write them: each follows the one before it, so its covers are known."""
+    even = write_film(tmp_path / "even.mkv", Film("mjpeg", "yuvj420p", (160, 96), time_base=MS))
+    source = tmp_path / "a.mkv"
+    with av.open(str(even)) as film, av.open(str(source), "w") as container:
+        stream = container.add_stream_from_template(film.streams.video[0])
+        for number, packet in enumerate(film.demux(video=0)):
+            if packet.size:
+                packet.stream = stream
+                packet.pts = packet.dts = packet.pts - 40 * (number in (4, 5))
+                container.mux(packet)
+    opened = MovieSource(source)
+    assert [goes_back for _, _, goes_back in opened.read_timed_pictures()] == [False] * 12
+    covered = cover_film(source, tmp_path)
+    assert min(int(np.ptp(planes[0])) for planes in covered.fed) > 0
+    assert not any("covered completely" in text for text in covered.warnings)
+
+
 @pytest.mark.parametrize("form", ["untimed.mkv", "long.mkv", "timed.webm", "timed.ts"])
 def test_a_film_that_begins_before_time_zero_is_covered_from_its_first_picture(form: str, tmp_path: Path) -> None:
     """FFmpeg reads no times below zero from Matroska, where only `write_film`'s order tells when pictures are shown."""
