@@ -161,7 +161,7 @@ def test_a_project_that_changes_during_a_detection_shows_no_face(
     strip = scene.sequence_editor.strips_all.get("disk")
     assert bool(problems) == (change in (delete, relink, relink_to_nothing))
     # The message at the end counts only faces that were covered.
-    assert [one.covered for one in found] == [not problems]
+    assert [bool(one.covered) for one in found] == [not problems]
     if strip is None:
         assert change is delete
         return

@@ -103,6 +103,13 @@ def test_the_time_left_of_a_short_strip_is_true_within_a_factor_of_two(monkeypat
     assert check(seen, ended) >= 7
 
 
+def test_no_time_is_shown_where_it_would_be_too_long_to_be_true(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, _ = replay(monkeypatch, [MEASURED], [ENDED_S], 275)
+    shown = [step.left_s for _, step in seen if step.left_s is not None and " left" in jobs.describe_step(step)]
+    hidden = [step.left_s for _, step in seen if step.left_s is not None and " left" not in jobs.describe_step(step)]
+    assert shown and hidden and min(shown) >= 5 > max(hidden)
+
+
 def test_the_time_left_on_a_busy_computer_is_true_within_a_factor_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
     seen, ended = replay(monkeypatch, [MEASURED_BUSY], [ENDED_BUSY_S], 150)
     assert check(seen, ended) >= 9

@@ -12,7 +12,7 @@ import bpy
 import pytest
 
 from blender_faceblur.blender.common.job_operator import JobOperator, JobSteps
-from blender_faceblur.blender.common.jobs import JOB, Step, stop
+from blender_faceblur.blender.common.jobs import JOB, Step, describe_blackened, stop
 from blender_faceblur.blender.common.marks import get_modifier
 from blender_faceblur.blender.cover.covering import leave_uncovered, uncover
 from blender_faceblur.blender.cover.strips import get_mask
@@ -23,7 +23,7 @@ from blender_faceblur.blender.masks.document import load_document
 from blender_faceblur.blender.masks.record import MaskRecord
 from blender_faceblur.core.document import editing
 from blender_faceblur.core.document.tracks_file import read_document
-from blender_faceblur.core.types import Ellipse, TrackDocument
+from blender_faceblur.core.types import Ellipse, Evidence, Sample, TrackDocument
 from blender_faceblur.worker.client import build_request
 
 from . import disks
@@ -85,6 +85,50 @@ def test_new_strips_are_listed_and_black_until_they_are_detected(
     assert new_footage.list_waiting(scene) == [] and blackout.black_out(scene) == []
     shown = disks.see(disks.render_frame(scene, 10, tmp_path / "covered.png"))
     assert shown.disk == 0 and shown.cover > 900 and not shown.all_covered
+
+
+def list_messages() -> list[str]:
+    """What the tab shows besides notes."""
+    return [*JOB.problems, *map(describe_blackened, JOB.blackened), JOB.done]
+
+
+@pytest.mark.usefixtures("analyses")
+def test_what_was_rendered_black_is_no_message_any_more_once_it_is_covered(scene: Any, tmp_path: Path) -> None:
+    add(scene, tmp_path / "later.mp4", "later", 1)
+    disks.render_frame(scene, 10, tmp_path / "new.png")
+    assert [text.partition(". ")[0] for text in list_messages() if text.startswith("Rendered black")] == [
+        "Rendered black: 'disk'",
+        "Rendered black: 'later'",
+    ]
+    new_footage.allow(scene)
+    bpy.ops.faceblur.detect_new()
+    (still, done) = list_messages()
+    assert still.startswith("Rendered black: 'later'") and done.startswith("1 face covered")
+    leave_uncovered(scene.sequence_editor.strips["later"], True)
+    disks.render_frame(scene, 10, tmp_path / "left.png")
+    assert list_messages() == [done], "the next render was not black"
+
+
+def test_a_message_counts_all_faces_of_a_strip_of_which_only_a_part_was_new(
+    scene: Any, monkeypatch: pytest.MonkeyPatch, analyses: list[Any]
+) -> None:
+    limit_analyses(monkeypatch)
+    monkeypatch.setattr(detect, "_MARGIN_S", 2 / 24)
+    strip = scene.sequence_editor.strips["disk"]
+    strip.frame_final_duration = 20
+    new_footage.allow(scene)
+    bpy.ops.faceblur.detect_new()
+    assert JOB.done.startswith("1 face covered")
+
+    def draw(document: TrackDocument) -> list[str]:
+        return [editing.add_track(document, [Sample(5, Ellipse(40, 40, 20, 20), Evidence.LOCKED, 1.0)]).name]
+
+    change_tracks(get_mask(strip), draw)
+    for part in (strip, get_modifier(strip).input_mask_strip):
+        part.frame_final_duration = 30
+    new_footage._note_edit()
+    bpy.ops.faceblur.detect_new()
+    assert len(analyses) == 2 and JOB.done.startswith("2 faces covered")
 
 
 def test_a_project_that_asks_for_nothing_stays_as_it_is(scene: Any, tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ class JobOperator:
         JOB.job, JOB.in_background = self._job, self.in_background
         self._done, self._result = False, None
         if not self.in_background:
-            JOB.problems, JOB.notes, JOB.done = [], [], ""
+            JOB.problems, JOB.notes, JOB.blackened, JOB.done = [], [], [], ""
         return True
 
     def _end(self, context: bpy.types.Context) -> None:

@@ -79,6 +79,12 @@ def apply_analysis(
     return problems
 
 
+def load_covers(scene: bpy.types.Scene, names: Sequence[str]) -> list[TrackDocument]:
+    """The tracks of all that these strips cover, each mask's once."""
+    masks = {mask.name: mask for name in names for mask in (get_mask(scene.sequence_editor.strips_all[name]),) if mask}
+    return [load_document(mask) for mask in masks.values()]
+
+
 def cover_footage(
     scene: bpy.types.Scene, strip: bpy.types.Strip, document: TrackDocument, effect: EffectSettings
 ) -> bpy.types.Mask:

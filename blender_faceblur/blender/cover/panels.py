@@ -9,7 +9,7 @@ from ...core.cover.strength import rate_effect
 from ...core.translation import translate
 from ...core.types import FaceBlurError
 from ..common.context import get_sequencer_scene
-from ..common.jobs import JOB, describe_step
+from ..common.jobs import JOB, describe_blackened, describe_step
 from ..common.marks import BAKED
 from ..common.panels import Tab, write_lines
 from ..common.selection import get_active_footage
@@ -74,12 +74,12 @@ class FACEBLUR_PT_messages(Tab, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(_list_notes(context)) or bool(JOB.problems) or bool(JOB.done)
+        return bool(_list_notes(context) or JOB.problems or JOB.blackened or JOB.done)
 
     def draw(self, context: bpy.types.Context) -> None:
         if JOB.done:
             write_lines(self.layout, context, JOB.done, "CHECKMARK")
-        for problem in JOB.problems:
+        for problem in [*JOB.problems, *map(describe_blackened, JOB.blackened)]:
             write_lines(self.layout, context, problem, "ERROR")
         for note in _list_notes(context):
             write_lines(self.layout, context, note, "INFO")

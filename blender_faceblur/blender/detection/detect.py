@@ -70,8 +70,8 @@ class SourceDetection:
     problem: str = ""
     notes: list[str] = field(default_factory=list)
     provider: str = ""
-    covered: bool = False
-    """Whether `cover_found` has covered any strip with it."""
+    covered: list[str] = field(default_factory=list)
+    """The strips that `cover_found` has covered with it."""
 
     def receive(self, message: Message) -> None:
         """Keep the provider and the warnings that an analysis reports."""
@@ -231,7 +231,9 @@ def cover_found(scene: bpy.types.Scene, results: Sequence[SourceDetection], effe
             # A strip that is gone was renamed, or deleted after it was copied.
             names = [name for name in found.strips if not made or name in scene.sequence_editor.strips_all] + made
             failed = apply_analysis(scene, names, found.footage, found.document, effect, found.range)
-            found.covered = len(failed) < len(names)
+            if len(failed) < len(names):
+                strips = scene.sequence_editor.strips_all
+                found.covered = [name for name in names if name in strips and get_modifier(strips[name]) is not None]
             problems += failed
     return problems + sync_mask_strips(scene)
 

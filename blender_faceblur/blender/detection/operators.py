@@ -18,6 +18,7 @@ from ..common.context import get_sequencer_scene, refresh_shown_sequencers
 from ..common.job_operator import JobOperator, JobSteps
 from ..common.jobs import JOB, stop
 from ..common.selection import get_active_footage, is_busy, list_selected, refuse
+from ..cover.covering import load_covers
 from ..cover.properties import read_effect_settings
 from ..thumbnails import store as thumbnails
 from .detect import SourceDetection, cover_found, detect
@@ -45,14 +46,17 @@ class _Detection(JobOperator):
             with suppress(FaceBlurError):
                 # The list also works without thumbnails.
                 thumbnails.start(scene, get_active_footage(context))
-        documents = [found.document for found in result if found.document is not None and found.covered]
+        covered = [name for found in result for name in found.covered]
+        JOB.forget_undetected(scene.name, covered)
+        # Not only what is new: a strip may have been detected in part before.
+        documents = load_covers(scene, covered)
         if not documents:
             return "", problems
         kinds = [track.kind for document in documents for track in document.tracks]
         faces = kinds.count(TrackKind.FACE)
-        covered = count_covered(faces, len(kinds) - faces)
+        words = count_covered(faces, len(kinds) - faces)
         return translate(
-            "{covered}, {items} to review", covered=covered, items=count(sum(count_left(d) for d in documents), "item")
+            "{covered}, {items} to review", covered=words, items=count(sum(count_left(d) for d in documents), "item")
         ), problems
 
 

@@ -17,7 +17,7 @@ import bpy
 from bpy.app.handlers import persistent
 
 from ...core.translation import translate
-from ..common.jobs import JOB
+from ..common.jobs import JOB, describe_blackened
 from ..cover.fast_playback import end as end_fast_playback
 from .blackout import black_out, restore
 from .checks import CoverFault, asks_for_review
@@ -126,13 +126,11 @@ def _get_preview_render() -> _PreviewRender | None:
 
 def _note(faults: list[CoverFault]) -> None:
     """Print which strips are rendered black, and keep it for the window."""
+    JOB.blackened = list(faults)
     if not faults:
         return
-    JOB.problems = [
-        translate("Rendered black: '{strip}'. {text}", strip=fault.strip, text=fault.text) for fault in faults
-    ]
-    _GUARD.unreported = list(JOB.problems)
-    for problem in JOB.problems:
+    _GUARD.unreported = [describe_blackened(fault) for fault in faults]
+    for problem in _GUARD.unreported:
         print(translate("Face Blur: {problem}", problem=problem), file=sys.stderr)
 
 

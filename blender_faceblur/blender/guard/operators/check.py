@@ -31,6 +31,7 @@ class FACEBLUR_OT_check(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         JOB.faults = check_animation(get_sequencer_scene(context))
+        JOB.blackened = [fault for fault in JOB.blackened if fault in JOB.faults]
         undetected = [fault.strip for fault in JOB.faults if fault.undetected]
         shown = sum(fault.shows for fault in JOB.faults) - len(undetected)
         problems = [translate("{faults} would show faces", faults=count(shown, "fault"))] if shown else []
