@@ -170,6 +170,7 @@ def test_choosing_a_face_activates_strip_layer_and_its_review_item(scene: Any) -
     assert not choose_face(scene, "disk", "Face 99") and not choose_face(scene, "gone", "Face 02")
     assert bpy.ops.faceblur.choose_face(strip="disk", layer="Face 03") == {"FINISHED"}
     assert mask.layers.active.name == "Face 03" and MaskRecord.load(mask).reviewing == entry.key
+    assert bpy.ops.faceblur.choose_face(strip="disk", layer="Face 03") == {"CANCELLED"}, "no second undo step"
 
 
 def test_transforms_follow_the_mouse() -> None:
@@ -226,7 +227,7 @@ def test_a_transform_beside_the_faces_acts_on_the_face_that_was_chosen_and_else_
     assert pick(*beside) == "" and pick(*over) == "Face 02"
     assert mask.layers.active is not None, "a mask always has an active layer"
     assert press_move(beside) == ({"PASS_THROUGH"}, "", []), "detection chooses no face"
-    assert bpy.ops.faceblur.choose_face(strip="disk", layer="Face 01") == {"FINISHED"}
+    assert bpy.ops.faceblur.choose_face(strip="disk", layer="Face 01") == {"CANCELLED"}, "it is active: no undo step"
     assert press_move(beside) == ({"RUNNING_MODAL"}, "Face 01", [])
     assert press_move(over) == ({"RUNNING_MODAL"}, "Face 02", []), "the face under the mouse comes first"
     scene.frame_set(1 + 38)
@@ -243,7 +244,7 @@ def test_a_click_beside_the_faces_another_strip_and_a_detection_release_the_chos
     )
 
     def choose() -> None:
-        assert bpy.ops.faceblur.choose_face(strip="disk", layer="Face 02") == {"FINISHED"}
+        bpy.ops.faceblur.choose_face(strip="disk", layer="Face 02")
         assert press_move(beside)[1] == "Face 02"
 
     choose()

@@ -146,7 +146,11 @@ def test_one_line_says_where_a_strip_stands(project: tuple[Any, Any, Any], film:
     assert describe_strip(scene, bare).words == "Not detected"
     leave_uncovered(bare, True)
     assert describe_strip(scene, bare).words == "Left uncovered"
+    assert describe_strip(scene, None).words == "No movie strip is selected"
     assert describe_strip(scene, None).operator == ""
+    for one in list(scene.sequence_editor.strips):
+        scene.sequence_editor.strips.remove(one)
+    assert describe_strip(scene, None).operator == "sequencer.movie_strip_add"
 
 
 def test_a_low_preview_shows_less_of_the_question_and_leaves_the_item_free() -> None:

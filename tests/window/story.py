@@ -895,6 +895,23 @@ def play_workspace(story: Story) -> None:
     hand.press("ctrl+Page_Up")
     hand.wait("the workspace again", lambda s: s["workspace"] == "Face Blur" and len(s["areas"]) == 2, 5)
 
+    loaded = hand.look()["loaded"]
+    hand.press("ctrl+n")
+    time.sleep(0.6)
+    hand.photograph("file-new")
+    hand.press("f")
+    hand.wait(
+        "File > New > Face Blur opens an empty project in the workspace",
+        lambda s: s["loaded"] > loaded and s["workspace"] == "Face Blur" and len(s["areas"]) == 2 and not s["strips"],
+        20,
+    )
+    hand.wait("the tab Face Blur", lambda s: _get_area(s, "PREVIEW")["tab"] == "Face Blur", 20)
+    time.sleep(1.0)
+    hand.photograph("workspace-new")
+    story.new_project()
+    time.sleep(1.0)
+    hand.check(hand.look()["workspace"] == "Video Editing", "another new project opens as always")
+
 
 def play_tour(story: Story) -> None:
     """What docs/pictures/tour.webp shows: detection, the workspace, playing with covers, an item to review.
@@ -1149,6 +1166,7 @@ def _choose_in_the_picture(story: Story) -> None:
     hand.press("ctrl+z")
     hand.wait("undo reverts G", lambda s: not is_locked(s, here[1]), 10)
 
+    _transform_beside(story, here[1], is_locked)
     hand.move(x, y)
     hand.press("x")
     time.sleep(1.0)
@@ -1180,6 +1198,43 @@ def _choose_in_the_picture(story: Story) -> None:
     hand.photograph("added")
     hand.press("ctrl+z")
     hand.wait("undo removes it", lambda s: set(s["masks"][0]["faces"]) == before, 10)
+
+
+def _transform_beside(story: Story, layer: str, is_locked: Callable[[State, str], bool]) -> None:
+    """G beside the faces moves the one that was chosen; after a click there, it moves the film. Both are undone."""
+    hand = story.hand
+    before = hand.look()["picture"]
+    hand.click(*story.find_cover(layer))
+    left, top, width, height = before
+    x, y = left + round(0.85 * width), top + round(0.9 * height)
+    place = story.find_cover(layer)
+
+    def move() -> None:
+        hand.move(x, y)
+        hand.press("g")
+        time.sleep(0.5)
+        hand.move(x + 30, y - 20)
+
+    move()
+    hand.photograph("moving-beside")
+    hand.press("Return")
+    hand.wait("G beside the faces moves the chosen one", lambda s: is_locked(s, layer), 10)
+    hand.move(x, y)
+    hand.press("ctrl+z")
+    hand.wait("undo reverts it", lambda s: not is_locked(s, layer), 10)
+    hand.check(story.find_cover(layer) == place, "the cover is where it was")
+    hand.click(x, y)
+    time.sleep(0.5)
+    move()
+    hand.press("Return")
+    hand.wait("G moves the film when no face is chosen", lambda s: abs(_get_offset(s)) > 10, 10)
+    hand.check(not is_locked(hand.look(), layer), "no cover was moved")
+    hand.press("ctrl+z")
+    hand.wait("undo puts the film back", lambda s: _get_offset(s) == 0, 10)
+
+
+def _get_offset(state: State) -> float:
+    return float(_get_strip(state, "MOVIE")["offset"])
 
 
 def _is_within(spans: list[int], frame: int) -> bool:

@@ -142,6 +142,7 @@ def _list_strips(window: bpy.types.Window, scene: bpy.types.Scene) -> Iterator[d
             "selected": strip.select,
             "active": strip == editor.active_strip,
             "connections": [other.name for other in strip.connections],
+            "offset": strip.transform.offset_x if strip.type == "MOVIE" else 0.0,
             "modifiers": [modifier.name for modifier in getattr(strip, "modifiers", ())],
         }
 

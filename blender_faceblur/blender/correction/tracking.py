@@ -11,7 +11,7 @@ import bpy
 
 from ...core.document import editing
 from ...core.document.tracks_file import read_document as read_file
-from ...core.translation import translate
+from ...core.translation import count, translate
 from ...core.types import Ellipse, Evidence, FaceBlurError, Sample, TrackDocument
 from ...files.workplace import Workplace
 from ...worker.client import build_track_request
@@ -153,10 +153,10 @@ def apply_tracked(place: TrackingStart, samples: list[Sample]) -> str:
         return [place.track]
 
     change_tracks(mask, change)
-    frames = [*place.keys, *(sample.source_frame for sample in samples)]
-    return translate(
-        "'{track}' was tracked from frame {first} to {last} of the source",
-        track=place.track,
-        first=min(frames),
-        last=max(frames),
-    )
+    if not samples:
+        return translate("'{name}' could not be tracked farther than its locked keys", name=place.track)
+    return describe_tracked(place.track, len(samples) + len(place.keys))
+
+
+def describe_tracked(name: str, frame_count: int) -> str:
+    return translate("'{name}' was tracked in {frames}", name=name, frames=count(frame_count, "frame"))

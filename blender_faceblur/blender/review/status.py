@@ -9,6 +9,7 @@ import bpy
 
 from ...core.translation import count, translate
 from ..common.context import get_sequencer_scene
+from ..common.footage import KINDS
 from ..common.jobs import JOB
 from ..common.marks import BAKED, get_modifier
 from ..common.selection import get_active_footage
@@ -33,13 +34,11 @@ class StripState:
 def describe_strip(scene: bpy.types.Scene, strip: bpy.types.Strip | None) -> StripState:
     """Where the active strip stands, and the next step. Whether a film shows no face is for Check to say."""
     if strip is None:
+        if not any(one.type in KINDS for one in scene.sequence_editor.strips_all):
+            return StripState("No film yet", "INFO", "sequencer.movie_strip_add", "Add Movie")
         return StripState("No movie strip is selected", "INFO")
     if BAKED in strip:
-        watch = get_scene_watch(scene)
-        if not watch.unwatched.any():
-            return StripState("Baked", "CHECKMARK", "faceblur.check", "Check")
-        words = translate("Baked, watched {share}", share=watch.describe_share())
-        return StripState(words, "CHECKMARK", "faceblur.check", "Check")
+        return _describe_baked(scene)
     modifier = get_modifier(strip)
     if modifier is None:
         return StripState("Left uncovered" if is_left_uncovered(strip) else "Not detected", "INFO")
@@ -63,6 +62,18 @@ def describe_strip(scene: bpy.types.Scene, strip: bpy.types.Strip | None) -> Str
             words = translate("Covered, watched {share}", share=watch.describe_share())
         return StripState(words, "ERROR" if off else "CHECKMARK", "faceblur.watch_next", "Watch")
     return StripState(words, "ERROR" if off else "CHECKMARK", "faceblur.bake", "Bake")
+
+
+def _describe_baked(scene: bpy.types.Scene) -> StripState:
+    left = count_left(scene)
+    if left:
+        # In other strips: this line is about the whole timeline.
+        return StripState(describe_left(scene, left), "QUESTION", "faceblur.review", "Review")
+    watch = get_scene_watch(scene)
+    if not watch.unwatched.any():
+        return StripState("Baked", "CHECKMARK", "faceblur.check", "Check")
+    words = translate("Baked, watched {share}", share=watch.describe_share())
+    return StripState(words, "CHECKMARK", "faceblur.check", "Check")
 
 
 def describe_left(scene: bpy.types.Scene, left: int) -> str:

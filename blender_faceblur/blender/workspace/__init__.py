@@ -7,12 +7,18 @@ import bpy
 
 
 def register() -> None:
-    """Register this room's classes with Blender."""
+    """Register this room's classes and its entry in File > New."""
+    from . import operators
+
     for item in _list_classes():
         bpy.utils.register_class(item)
+    operators.add_entry()
 
 
 def unregister() -> None:
+    from . import operators
+
+    operators.remove_entry()
     for item in reversed(_list_classes()):
         bpy.utils.unregister_class(item)
 

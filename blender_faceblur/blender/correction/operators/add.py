@@ -22,7 +22,7 @@ from ...masks.chosen_face import mark_chosen
 from ...masks.document import load_document
 from ..picking import choose_strip, find_covered_strip, find_face
 from ..properties import EXTENT_ITEMS
-from ..tracking import TrackingStart, get_shot, run_tracking, start_region
+from ..tracking import TrackingStart, describe_tracked, get_shot, run_tracking, start_region
 from .correct import apply_change
 
 _LEAST_PX = 4.0
@@ -162,13 +162,9 @@ class FACEBLUR_OT_add(JobOperator, bpy.types.Operator):
         keys = [Sample(f, face, Evidence.LOCKED, 1.0) for f, face in self._place.keys.items()]
         target = FaceTarget(scene, editor.strips_all[strip], bpy.data.masks[mask], "", frame)
         name = _add(target, [*result, *keys], self.kind)
-        frames = [sample.source_frame for sample in (*result, *keys)]
-        return translate(
-            "'{name}' was tracked from frame {first} to {last} of the source",
-            name=name,
-            first=min(frames),
-            last=max(frames),
-        ), []
+        if not result:
+            return translate("'{name}' could not be tracked: it is covered in this frame only", name=name), []
+        return describe_tracked(name, len(result) + len(keys)), []
 
     def _get_face(self, target: FaceTarget) -> Ellipse:
         x1, y1, x2, y2 = self.box

@@ -14,10 +14,12 @@ from ....core.translation import translate
 from ....core.types import Ellipse, FaceBlurError
 from ...common.context import get_sequencer_scene
 from ...common.jobs import redraw
-from ...common.selection import is_busy
+from ...common.selection import get_active_footage, is_busy
 from ...cover.active_face import get_target
 from ...cover.projection import compute_outlines
+from ...cover.strips import get_mask
 from ...masks.chosen_face import forget_chosen
+from ...masks.record import MaskRecord
 from ..menus import draw_face_menu, draw_off_menu, draw_pie
 from ..picking import PickedFace, choose_face, find_chosen_face, find_covered_strip, find_face
 from .correct import set_cover
@@ -43,10 +45,21 @@ class FACEBLUR_OT_choose_face(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene = get_sequencer_scene(context)
+        before = _get_choice(context)
         if scene is None or not choose_face(scene, self.strip, self.layer):
             return {"CANCELLED"}
         redraw()
-        return {"FINISHED"}
+        # A step that changes nothing would have to be undone before the correction that comes before it.
+        return {"FINISHED"} if _get_choice(context) != before else {"CANCELLED"}
+
+
+def _get_choice(context: bpy.types.Context) -> tuple[str, str, str]:
+    """The active footage, its active layer and the review item at hand, by name; empty where there is none."""
+    strip = get_active_footage(context)
+    mask = get_mask(strip)
+    if mask is None or mask.layers.active is None:
+        return "", "", ""
+    return strip.name, mask.layers.active.name, MaskRecord.load(mask).reviewing
 
 
 def _pick(context: bpy.types.Context, event: bpy.types.Event) -> PickedFace | None:
