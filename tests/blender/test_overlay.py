@@ -82,7 +82,7 @@ def make_document(film: Path) -> TrackDocument:
     document.tracks.append(Track("Face 02", samples))
     document.uncovered.append(
         Track(
-            "Perhaps 01",
+            "Ignored 01",
             samples[:10],
             status=TrackStatus.SUPPRESSED,
             suppression=Suppression(SuppressionReason.LOW_CONFIDENCE, 10),
@@ -115,8 +115,8 @@ def get_color(drawing: Any, name: str) -> str:
 
 def test_each_face_has_its_outline(scene: Any) -> None:
     drawing = draw(scene)
-    assert list_words(drawing) == {"Face 01", "Face 02", "Perhaps 01: not covered"}
-    assert [get_color(drawing, name) for name in ("Face 01", "Face 02", "Perhaps")] == [
+    assert list_words(drawing) == {"Face 01", "Face 02", "Ignored 01: not covered"}
+    assert [get_color(drawing, name) for name in ("Face 01", "Face 02", "Ignored")] == [
         "detected",
         "tracked",
         "to_review",

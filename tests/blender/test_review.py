@@ -67,7 +67,7 @@ def build_document(film: Path) -> TrackDocument:
         "Face 02", [Sample(f, Ellipse(40.0, 150.0, 12.0, 15.0), Evidence.DETECTED, 0.9) for f in range(5, 30)]
     )
     weak = Track(
-        "Perhaps 01",
+        "Ignored 01",
         [Sample(f, Ellipse(280.0, 20.0, 10.0, 10.0), Evidence.DETECTED, 0.3) for f in range(12, 16)],
         status=TrackStatus.SUPPRESSED,
         suppression=Suppression(SuppressionReason.LOW_CONFIDENCE, 4),
@@ -79,7 +79,7 @@ def build_document(film: Path) -> TrackDocument:
         review_items.make_review_item("Face 02", still.samples[-5:], ReviewReason.ENDS),
         review_items.make_review_item("Face 02", still.samples, ReviewReason.SINGLE_DETECTOR),
         replace(
-            review_items.make_review_item("Perhaps 01", weak.samples, ReviewReason.LOW_CONFIDENCE), detected_frames=4
+            review_items.make_review_item("Ignored 01", weak.samples, ReviewReason.LOW_CONFIDENCE), detected_frames=4
         ),
     ]
     return document
@@ -185,7 +185,7 @@ def test_a_place_that_another_cover_hides_is_an_item_only_while_that_is_on(film:
         for s in (document.tracks[0].samples[12:16])
     ]
     document.uncovered[0].samples[:] = below
-    document.review_items[-1] = review_items.make_review_item("Perhaps 01", below, ReviewReason.LOW_CONFIDENCE)
+    document.review_items[-1] = review_items.make_review_item("Ignored 01", below, ReviewReason.LOW_CONFIDENCE)
     scene = build_project(film, document, EFFECT)
     mask = disks.get_cover(scene)[1].input_mask_strip.mask
     assert "weak" not in kinds(mask) and review.count_left(scene) == 3
@@ -356,7 +356,7 @@ def test_one_verdict_is_enough_for_a_pile_and_it_can_be_opened(
 
 def test_each_track_has_a_thumbnail_which_follows_a_renamed_track(project: tuple[Any, Any, Any]) -> None:
     _, _, mask = project
-    assert thumbnails.list_missing(mask) == ["Face 01", "Face 02", "Perhaps 01"]
+    assert thumbnails.list_missing(mask) == ["Face 01", "Face 02", "Ignored 01"]
     assert bpy.ops.faceblur.make_thumbnails() == {"FINISHED"}
     assert thumbnails.list_missing(mask) == []
     portraits = thumbnails._STORE.portraits[mask[MARK]["fingerprint"]]

@@ -45,7 +45,7 @@ def build_document(film: Path, radii: tuple[int, ...]) -> TrackDocument:
         ]
         document.uncovered.append(
             Track(
-                f"Perhaps {number + 1:02}",
+                f"Ignored {number + 1:02}",
                 samples,
                 status=TrackStatus.SUPPRESSED,
                 suppression=Suppression(SuppressionReason.LOW_CONFIDENCE, 10),

@@ -62,7 +62,7 @@ def test_one_queue_goes_through_the_films_and_one_list_has_all_faces(scene: Any)
         cover_footage(scene, strip, document, EffectSettings("solid", disks.COVER))
     masks = [get_mask(scene.sequence_editor.strips[name]) for name in NAMES]
     assert {(one.mask, one.face.track) for one in list_members(scene)} == {
-        (mask.name, track) for mask in masks for track in ("Face 01", "Face 02", "Perhaps 01")
+        (mask.name, track) for mask in masks for track in ("Face 01", "Face 02", "Ignored 01")
     }
     scene.sequence_editor.active_strip = scene.sequence_editor.strips["one"]
     total = queue.count_left(scene)

@@ -58,13 +58,13 @@ def make_document(frames: int = 30) -> TrackDocument:
         [Track("Face 01", samples, sharpness=0.125)],
         [
             ReviewItem(
-                3, 9, (1.0, 2.0, 30.5, 40.0), 0.31, ReviewReason.LOW_CONFIDENCE, "Perhaps 01", 6, 7, "found weakly"
+                3, 9, (1.0, 2.0, 30.5, 40.0), 0.31, ReviewReason.LOW_CONFIDENCE, "Ignored 01", 6, 7, "found weakly"
             )
         ],
         ["a note"],
         [
             Track(
-                "Perhaps 01",
+                "Ignored 01",
                 samples[:3],
                 TrackKind.REGION,
                 True,

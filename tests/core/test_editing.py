@@ -114,17 +114,17 @@ def test_deleted_tracks_can_be_restored() -> None:
     document = make_document(make_track("Face 01", range(10)))
     document.uncovered.append(
         Track(
-            "Perhaps 01",
+            "Ignored 01",
             make_track("", range(5)).samples,
             status=TrackStatus.SUPPRESSED,
             suppression=Suppression(SuppressionReason.LOW_CONFIDENCE, 5),
         )
     )
-    document.review_items.append(ReviewItem(0, 5, (0, 0, 1, 1), 0.3, ReviewReason.LOW_CONFIDENCE, "Perhaps 01", 5))
+    document.review_items.append(ReviewItem(0, 5, (0, 0, 1, 1), 0.3, ReviewReason.LOW_CONFIDENCE, "Ignored 01", 5))
     editing.delete(document, "Face 01")
     assert not document.tracks and document.uncovered[-1].status is TrackStatus.DELETED
     assert editing.bring_back(document, "Face 01").status is TrackStatus.COVERED
-    assert editing.bring_back(document, "Perhaps 01").name == document.review_items[0].track == "Face 02"
+    assert editing.bring_back(document, "Ignored 01").name == document.review_items[0].track == "Face 02"
     assert [track.name for track in document.tracks] == ["Face 01", "Face 02"] and not document.uncovered
 
 

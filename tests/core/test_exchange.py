@@ -251,7 +251,7 @@ def test_damaged_files_of_regions_are_refused(write: Write, text: str, words: st
 
 
 def test_the_table_has_a_row_for_each_track_and_frame() -> None:
-    face, shown = make_face("Face 01", 2, 4), make_face("Perhaps 01", 3, 4, (200, 50))
+    face, shown = make_face("Face 01", 2, 4), make_face("Ignored 01", 3, 4, (200, 50))
     face.off, shown.status = [(3, 4)], TrackStatus.SUPPRESSED
     document = make_document(faces=(face,))
     document.uncovered.append(shown)
@@ -261,7 +261,7 @@ def test_the_table_has_a_row_for_each_track_and_frame() -> None:
     assert [(row["frame"], row["track"], row["covered"]) for row in rows] == [
         ("2", "Face 01", "1"),
         ("3", "Face 01", "0"),
-        ("3", "Perhaps 01", "0"),
+        ("3", "Ignored 01", "0"),
     ]
     assert (rows[0]["left"], rows[0]["width"], rows[0]["seconds"]) == ("88.00", "24.00", "0.0800")
 

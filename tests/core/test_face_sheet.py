@@ -30,7 +30,7 @@ def make_track(name: str, count: int, radius: float) -> Track:
 @pytest.fixture
 def document() -> TrackDocument:
     source = SourceInfo("film.mp4", "movie", 1280, 720, FRAMES, Fraction(25), "0" * 64)
-    ignored = make_track("Perhaps 01", 40, 80)
+    ignored = make_track("Ignored 01", 40, 80)
     ignored.status = TrackStatus.SUPPRESSED
     tracks = [make_track("short", 5, 60), make_track("small", 50, 10), make_track("large", 40, 60)]
     return TrackDocument(source, "balanced", 1.4, [], [], tracks, [], uncovered=[ignored])
@@ -39,7 +39,7 @@ def document() -> TrackDocument:
 def test_the_largest_and_longest_faces_come_first_and_small_and_ignored_ones_are_piles(document: TrackDocument) -> None:
     faces = list_sheet_faces(document)
     assert [(face.track, face.pile) for face in faces] == [
-        ("Perhaps 01", SheetPile.IGNORED),
+        ("Ignored 01", SheetPile.IGNORED),
         ("large", SheetPile.NONE),
         ("small", SheetPile.SMALL),
         ("short", SheetPile.NONE),
@@ -53,7 +53,7 @@ def test_covered_tracks_of_which_the_review_asks_whether_they_are_faces_are_a_pi
         ("large", ReviewReason.UNLIKELY_FACE),
         ("small", ReviewReason.UNLIKELY_FACE),
         ("short", ReviewReason.ENDS),
-        ("Perhaps 01", ReviewReason.UNLIKELY_FACE),
+        ("Ignored 01", ReviewReason.UNLIKELY_FACE),
     ):
         document.review_items.append(ReviewItem(0, 5, (0, 0, 9, 9), 0.5, reason, name))
     piles = {face.track: face.pile for face in list_sheet_faces(document)}
@@ -61,7 +61,7 @@ def test_covered_tracks_of_which_the_review_asks_whether_they_are_faces_are_a_pi
         "large": SheetPile.DOUBTFUL,
         "small": SheetPile.SMALL,
         "short": SheetPile.NONE,
-        "Perhaps 01": SheetPile.IGNORED,
+        "Ignored 01": SheetPile.IGNORED,
     }
 
 
@@ -81,14 +81,14 @@ def test_not_a_face_uncovers_and_cover_brings_back(document: TrackDocument) -> N
     assert {f.track for f in list_sheet_faces(document) if f.pile is SheetPile.IGNORED} == {
         "small",
         "short",
-        "Perhaps 01",
+        "Ignored 01",
     }
-    made = decide(document, ["small", "Perhaps 01"], FaceDecision.COVER)
+    made = decide(document, ["small", "Ignored 01"], FaceDecision.COVER)
     assert {track.name for track in document.tracks} == {"large", *made} and len(made) == 2
     assert all(track.list_covered_spans() for track in document.tracks)
 
 
 def test_what_is_not_covered_stays_so_unless_it_is_to_be_covered(document: TrackDocument) -> None:
     for decision in (FaceDecision.KEEP_VISIBLE, FaceDecision.NOT_A_FACE):
-        assert decide(document, ["Perhaps 01"], decision) == []
+        assert decide(document, ["Ignored 01"], decision) == []
     assert document.uncovered[0].status is TrackStatus.SUPPRESSED

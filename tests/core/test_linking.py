@@ -126,11 +126,11 @@ def test_low_confidence_detections_are_listed_and_thorough_covers_them() -> None
         careful.review_items[0].reason is ReviewReason.LOW_CONFIDENCE and careful.review_items[0].detected_frames == 2
     )
     assert (
-        "low confidence" in describe_reason(careful.review_items[0]) and careful.review_items[0].track == "Perhaps 01"
+        "low confidence" in describe_reason(careful.review_items[0]) and careful.review_items[0].track == "Ignored 01"
     )
     # Nothing is lost: an editor can restore the track.
     (aside,) = careful.uncovered
-    assert aside.name == "Perhaps 01" and "low confidence" in describe_status(aside)
+    assert aside.name == "Ignored 01" and "low confidence" in describe_status(aside)
     assert (aside.status, aside.suppression) == (
         TrackStatus.SUPPRESSED,
         Suppression(SuppressionReason.LOW_CONFIDENCE, 2),
@@ -351,7 +351,7 @@ def test_a_large_track_that_one_detector_rarely_finds_is_suppressed(
         assert describe_status(linked.uncovered[0]) == (
             "detected by only one detector, in 21 of the 61 frames that all detectors searched"
         )
-        assert linked.review_items[0].track == "Perhaps 01"
+        assert linked.review_items[0].track == "Ignored 01"
 
 
 @pytest.mark.parametrize(

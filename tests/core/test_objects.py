@@ -29,20 +29,20 @@ def test_classes_are_chosen_by_name_in_a_fixed_order() -> None:
 
 def test_plate_tracks_become_regions_that_hold_the_corners() -> None:
     document = make_document(make_track("Face 01", 0, 5))
-    document.uncovered = [make_track("Perhaps 01", 0, 5)]
-    document.review_items = [ReviewItem(0, 5, (0, 0, 1, 1), 0.5, ReviewReason.LOW_CONFIDENCE, "Perhaps 01")]
+    document.uncovered = [make_track("Ignored 01", 0, 5)]
+    document.review_items = [ReviewItem(0, 5, (0, 0, 1, 1), 0.5, ReviewReason.LOW_CONFIDENCE, "Ignored 01")]
     mark_objects(document, TrackKind.PLATE)
     (plate,), (perhaps,) = document.tracks, document.uncovered
     assert (plate.name, plate.kind, perhaps.name, perhaps.kind) == (
         "Plate 01",
         TrackKind.PLATE,
-        "Perhaps plate 01",
+        "Ignored plate 01",
         TrackKind.PLATE,
     )
     ellipse = plate.samples[0].ellipse
     # The box is 80 to 120 by 75 to 125, and its corner lies on the ellipse.
     assert abs((20 / ellipse.rx) ** 2 + (25 / ellipse.ry) ** 2 - 1) < 1e-9
-    assert document.review_items[0].track == "Perhaps plate 01" and document.notes == [PLATE_CLASS.note]
+    assert document.review_items[0].track == "Ignored plate 01" and document.notes == [PLATE_CLASS.note]
 
 
 def test_plates_are_added_to_the_faces() -> None:

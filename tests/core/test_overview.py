@@ -69,7 +69,7 @@ def document() -> TrackDocument:
         items,
         uncovered=[
             make_track(
-                "Perhaps 01",
+                "Ignored 01",
                 12,
                 "dd",
                 status=TrackStatus.SUPPRESSED,
@@ -115,7 +115,7 @@ def test_a_reviewed_item_is_not_open(document: TrackDocument) -> None:
 
 def test_uncovered_tracks_have_ellipses(document: TrackDocument) -> None:
     (aside,) = read(document).uncovered
-    assert (aside.name, aside.get_index(11), aside.get_index(13)) == ("Perhaps 01", None, 1)
+    assert (aside.name, aside.get_index(11), aside.get_index(13)) == ("Ignored 01", None, 1)
     assert (aside.status, describe_status(aside)) == (TrackStatus.SUPPRESSED, "too weak")
     assert aside.ellipses is not None
     assert aside.ellipses[1] == pytest.approx((101.25, 50, 15, 18, 0.5))

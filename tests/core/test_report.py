@@ -239,7 +239,7 @@ def test_what_is_shown_or_left_open_is_in_the_headline_and_no_correction_of_the_
     samples = document.tracks[0].samples[:2]
     weak = Suppression(SuppressionReason.LOW_CONFIDENCE, 2)
     document.uncovered += [
-        Track("Perhaps 01", samples, status=TrackStatus.SUPPRESSED, suppression=weak),
+        Track("Ignored 01", samples, status=TrackStatus.SUPPRESSED, suppression=weak),
         Track("Face 07", samples, status=TrackStatus.ALLOWED, allowed_person="Ann"),
     ]
     content = collect_report(ReportSubject(source, None, document, {}))
@@ -253,8 +253,8 @@ def test_what_is_shown_or_left_open_is_in_the_headline_and_no_correction_of_the_
     ):
         assert words in head and content["doubts_left"] > 0
     uncovered, _, corrections = rest.partition("<h2>Not covered</h2>")[2].partition("<h2>Corrections</h2>")
-    assert "Perhaps 01" in uncovered and "Face 07" not in uncovered
-    assert "Face 07: not covered" in corrections and "Perhaps 01" not in corrections.partition("<h2>")[0]
+    assert "Ignored 01" in uncovered and "Face 07" not in uncovered
+    assert "Face 07: not covered" in corrections and "Ignored 01" not in corrections.partition("<h2>")[0]
     document.tracks, document.uncovered, document.review_items = document.tracks[1:], [], []
     page = to_html(collect_report(ReportSubject(source, None, document, {})))
     assert "on purpose" not in page.partition("<h2>Files</h2>")[0]

@@ -55,7 +55,7 @@ def document() -> TrackDocument:
         make_track("Face 02", range(100, 190), 100.0),
         make_track("Face 03", range(20, 120), 500.0, 8.0),
     )
-    weak = make_track("Perhaps 01", range(70, 73), 400.0)
+    weak = make_track("Ignored 01", range(70, 73), 400.0)
     weak.status, weak.suppression = TrackStatus.SUPPRESSED, Suppression(SuppressionReason.LOW_CONFIDENCE, 3)
     source = SourceInfo("a.mp4", "movie", 640, 480, 200, Fraction(25), "0" * 64)
     return TrackDocument(
@@ -85,7 +85,7 @@ def test_faces_that_may_show_come_before_covered_ones(document: TrackDocument) -
     order = [(d.key.split()[0], d.track) for d in review.list_review_entries(document)]
     assert order[0] in (("ends", "Face 01"), ("begins", "Face 02"))
     assert order[-1] == ("ends", "Face 03"), "a small face shows least"
-    assert order.index(("weak", "Perhaps 01")) < order.index(("lone", "Face 02"))
+    assert order.index(("weak", "Ignored 01")) < order.index(("lone", "Face 02"))
 
 
 def test_the_frame_to_review_is_where_the_face_may_show(document: TrackDocument) -> None:
@@ -93,8 +93,8 @@ def test_the_frame_to_review_is_where_the_face_may_show(document: TrackDocument)
     begins = find(document, "begins", "Face 02")
     assert begins.frame == 99
     assert describe_place(begins).startswith("'Face 02' begins 5 frames after a cut.")
-    assert describe_place(find(document, "weak", "Perhaps 01")) == (
-        "'Perhaps 01' was detected in only 3 frames, with low confidence. It is not covered. Is it a face?"
+    assert describe_place(find(document, "weak", "Ignored 01")) == (
+        "'Ignored 01' was detected in only 3 frames, with low confidence. It is not covered. Is it a face?"
     )
 
 
@@ -158,16 +158,16 @@ def test_decisions_made_elsewhere_are_not_open_items(document: TrackDocument) ->
 def test_a_track_that_is_no_longer_covered_is_listed(document: TrackDocument) -> None:
     """An analysis that does not find a face again suppresses its track without adding a review item."""
     lost = document.tracks.pop(0)
-    lost.name, lost.status = "Perhaps 02", TrackStatus.SUPPRESSED
+    lost.name, lost.status = "Ignored 02", TrackStatus.SUPPRESSED
     lost.suppression = Suppression(SuppressionReason.NOT_FOUND_AGAIN)
     document.uncovered.append(lost)
     document.review_items = [d for d in document.review_items if d.track != "Face 01"]
-    asked = find(document, "lost", "Perhaps 02")
+    asked = find(document, "lost", "Ignored 02")
     assert not asked.covered and asked.risk > 0.4 and (asked.start, asked.stop) == (10, 60)
 
 
 def test_restoring_a_track_keeps_its_review_item(document: TrackDocument) -> None:
-    weak = find(document, "weak", "Perhaps 01")
+    weak = find(document, "weak", "Ignored 01")
     order = [d.key for d in review.list_review_entries(document)]
     name = editing.bring_back(document, weak.track).name
     review.record_verdict(document, weak.key, Verdict.COVERED)
@@ -229,7 +229,7 @@ def test_every_reason_has_its_own_question(reason: ReviewReason, document: Track
 
 def make_hidden_item(document: TrackDocument, x: float = 300.0) -> str:
     """Suppress a small track at `x`, in the frames of 'Face 01', whose cover reaches from 216 to 384; its name."""
-    hidden = make_track("Perhaps 02", range(20, 40), x, 20.0)
+    hidden = make_track("Ignored 02", range(20, 40), x, 20.0)
     hidden.status, hidden.suppression = TrackStatus.SUPPRESSED, Suppression(SuppressionReason.RARELY_DETECTED)
     document.uncovered.append(hidden)
     document.review_items.append(make_item(hidden, ReviewReason.RARELY_DETECTED, 20, 40))
@@ -270,25 +270,25 @@ def test_a_track_that_ends_below_another_cover_is_an_item_only_if_that_ends_too(
 
 
 def test_the_frame_to_review_has_a_face(document: TrackDocument) -> None:
-    parts = make_track("Perhaps 02", range(20, 40), 500.0, 20.0)
+    parts = make_track("Ignored 02", range(20, 40), 500.0, 20.0)
     parts.samples = [s for s in parts.samples if not 24 <= s.source_frame < 38]
     parts.samples[2] = replace(parts.samples[2], confidence=0.99)
     parts.status, parts.suppression = TrackStatus.SUPPRESSED, Suppression(SuppressionReason.RARELY_DETECTED)
     item = make_item(parts, ReviewReason.RARELY_DETECTED, 20, 40)
     document.uncovered.append(parts)
     document.review_items.append(item)
-    assert find(document, "disagree", "Perhaps 02").frame == 22, "the clearest"
+    assert find(document, "disagree", "Ignored 02").frame == 22, "the clearest"
     document.uncovered.remove(parts)
     document.tracks.append(parts)
     document.review_items[-1] = replace(item, reason=ReviewReason.JUMP)
-    assert find(document, "jumps", "Perhaps 02").frame in (23, 38), "the nearest to the middle"
+    assert find(document, "jumps", "Ignored 02").frame in (23, 38), "the nearest to the middle"
 
 
 def test_what_shows_most_comes_first(document: TrackDocument) -> None:
     large, small = make_track("Face 04", range(10, 60), 100.0, 90.0), make_track("Face 05", range(10, 60), 500.0, 50.0)
     document.tracks += [large, small]
     document.review_items = [make_item(face, ReviewReason.JUMP, 20, 22) for face in (small, large)]
-    assert [name for name in list_tracks(document) if name != "Perhaps 01"] == ["Face 04", "Face 05"]
+    assert [name for name in list_tracks(document) if name != "Ignored 01"] == ["Face 04", "Face 05"]
 
 
 def test_sharp_faces_come_before_blurred_ones_and_unknown_ones_count_as_sharp(document: TrackDocument) -> None:

@@ -129,7 +129,7 @@ def test_a_group_is_open_until_all_of_it_has_a_verdict(crowd: TrackDocument) -> 
 def test_what_is_not_covered_is_named_first() -> None:
     face, weak = (
         make_track("Face 01", range(100, 200), 300),
-        make_track("Perhaps 01", range(180, 190), 305, 18.0, 216.0),
+        make_track("Ignored 01", range(180, 190), 305, 18.0, 216.0),
     )
     document = make_document(60, [face])
     weak.status = TrackStatus.SUPPRESSED
@@ -139,7 +139,7 @@ def test_what_is_not_covered_is_named_first() -> None:
     add(document, weak, ReviewReason.RARELY_DETECTED, 180, 190)
     (group,) = list_review_groups(document)
     assert group.track == "Face 01" and group.covered
-    assert describe_place(group).partition(" Also: ")[2].startswith("'Perhaps 01' was detected by only one detector")
+    assert describe_place(group).partition(" Also: ")[2].startswith("'Ignored 01' was detected by only one detector")
     assert "and is not covered; it " in describe_place(group)
 
 

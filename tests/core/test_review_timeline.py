@@ -30,7 +30,7 @@ def find_entries(*faces: tuple[float, int, int], confidence: float = 0.5) -> lis
     """The queue of a film of 640 x 360 with an uncovered track of each radius, from frame to frame."""
     uncovered = [
         Track(
-            f"Perhaps {number:02}",
+            f"Ignored {number:02}",
             [
                 Sample(f, Ellipse(60 + 150 * number, 180, radius, radius), Evidence.DETECTED, confidence)
                 for f in range(start, stop)

@@ -296,7 +296,7 @@ def test_no_program_logic_reads_text_for_people() -> None:
         'KEPT_CLEAR = "kept clear: "\nkept = track.allowed_person == core.people.KEPT_CLEAR',
         'DELETED = "deleted by the editor"\ndef is_chosen(aside):\n    return aside == DELETED',
         'names[track.name] = track.name.replace("Face", "Plate")',
-        'if track.name.startswith("Perhaps"):\n    pass',
+        'if track.name.startswith("Ignored"):\n    pass',
         "kind = next(kind for kind in KINDS if doubt.reason.startswith(kind.reason))",
         '_NOTE, _OTHER = "Kept clear: Ann", ""\nnotes = [n for n in document.notes if not n.startswith(_NOTE)]',
         'if track.kind == "face":\n    pass',

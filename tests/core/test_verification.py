@@ -172,7 +172,7 @@ def test_tracks_that_an_editor_shows_are_kept_and_suppressed_ones_are_not() -> N
         [make_track("Face 01", 0, 10, off=[(4, 6)])],
         [
             make_track(
-                "Perhaps 01",
+                "Ignored 01",
                 0,
                 3,
                 status=TrackStatus.SUPPRESSED,
@@ -187,10 +187,10 @@ def test_tracks_that_an_editor_shows_are_kept_and_suppressed_ones_are_not() -> N
     assert [place.kept for place in places[3]] == [None, FindingReason.DELETED]
     assert [place.kept for place in places[4]] == [FindingReason.SWITCHED_OFF, FindingReason.DELETED]
     assert {place.track for place in places[0]} == {"Face 01", "Poster"}
-    assert {place.track for place in findings.list_places(document, {"Perhaps 01"}.__contains__)[0]} == {
+    assert {place.track for place in findings.list_places(document, {"Ignored 01"}.__contains__)[0]} == {
         "Face 01",
         "Poster",
-        "Perhaps 01",
+        "Ignored 01",
     }
     assert [(one.track, one.start, one.stop) for one in findings.list_shown_on_purpose(document)] == [
         ("Poster", 0, 2),

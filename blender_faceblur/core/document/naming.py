@@ -12,8 +12,8 @@ _WORDS = {
     TrackKind.REGION: "Region",
     TrackKind.NEVER: "Never",
 }
-_SUPPRESSED = "Perhaps"
-_SUPPRESSED_WORDS = {TrackKind.FACE: _SUPPRESSED, TrackKind.PLATE: "Perhaps plate", TrackKind.TEXT: "Perhaps text"}
+_SUPPRESSED = "Ignored"
+_SUPPRESSED_WORDS = {TrackKind.FACE: _SUPPRESSED, TrackKind.PLATE: "Ignored plate", TrackKind.TEXT: "Ignored text"}
 
 
 def name_track(kind: TrackKind, status: TrackStatus, number: int, count: int = 0) -> str:
