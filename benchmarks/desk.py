@@ -6,8 +6,13 @@ Films as those of `bench effort`, with different people, stand in a row in the s
 *One by One* for piles, and drags where a cover has to be moved or drawn. Every action is the real operator, in a
 Blender without a window, so it says what the queue asks and what becomes of the answers, not how it feels.
 
-It prints the actions, the decisions, those that were wrong, and what the covers show before and after. An editor's time
-is `DECISION_S` for each decision, and beside it that of the keystroke-level model for the actions.
+Then the editor watches what nobody has watched, as the bar along the strips shows it, at twice the speed. A face that
+shows for `NOTICED_S` is noticed: the editor goes back to it, draws a box around it and goes on. What the boxes change
+must be watched again. Only after this is an editor certain, as no item leads to a face that the analysis never saw.
+
+It prints the actions, the decisions, those that were wrong, and what the covers show before, after the review, and
+after watching. An editor's time is `DECISION_S` for each decision, and beside it that of the keystroke-level model for
+the actions; to be certain, the time of watching comes on top.
 
 PORTRAITS is a folder as for `bench crowd`; without it all people are scikit-image's astronaut, mirrored or not.
 """
@@ -31,6 +36,7 @@ from blender_faceblur.files.paths import set_user_folder
 from tests.window.hand import BUTTON_S, KEY_S, POINT_S, THINK_S
 
 from .accuracy import describe_machine, print_report
+from .covers import TracksCover
 from .crowd import read_sprites
 from .effort import (
     DECISION_S,
@@ -45,13 +51,17 @@ from .effort import (
     find_track,
     is_exposed,
     judge,
+    list_showing,
     measure,
+    place_face,
     plan,
     write_film,
 )
 
 _MOST_STEPS = 2000
 """A review that takes more actions than this does not end."""
+NOTICED_S = 0.25
+"""For how long a face must show, in seconds of the editor's time, to be noticed. A guess."""
 _MOST_TRIES = 6
 """How often the editor corrects one item before accepting what is left."""
 
@@ -66,6 +76,10 @@ class Actions:
     decisions: int = 0
     jumps: int = 0
     """How often the next item was in another strip."""
+    watched_s: float = 0.0
+    """The editor's time for watching."""
+    noticed: int = 0
+    """How often a face that showed was noticed by watching."""
     by_operator: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     """Decisions that left a face uncovered, uncovered one, or covered what is none."""
@@ -115,6 +129,79 @@ class Editor:
             self._decide()
             self.done.jumps += self.scene.sequence_editor.active_strip.name != before
         raise FaceBlurError("The review does not end.")
+
+    def watch(self) -> None:
+        """Watch what nobody has watched, and cover what shows there. Raises FaceBlurError if it does not end."""
+        from blender_faceblur.blender.cover.strips import get_mask
+        from blender_faceblur.blender.masks.overlay_cache import refresh_overview
+        from blender_faceblur.blender.review.watched import compute_scene_watch, find_unwatched
+
+        first, stop = int(self.scene.frame_start), int(self.scene.frame_end) + 1
+        for _ in range(_MOST_STEPS):
+            for _, strip in self._list_strips():
+                refresh_overview(get_mask(strip))
+            left = find_unwatched(compute_scene_watch(self.scene), first, first, stop, 0)
+            if left is None:
+                return
+            # The space bar, and again where something is noticed.
+            self.done.keys += 1
+            found = self._play(*left)
+            if found is not None:
+                self.done.keys += 1
+                self.done.noticed += 1
+                self._cover_noticed(*found)
+        raise FaceBlurError("Watching does not end.")
+
+    def _list_strips(self) -> list[tuple[str, Any]]:
+        return [(name, self.scene.sequence_editor.strips_all[name]) for name in self.films]
+
+    def _play(self, start: int, stop: int) -> tuple[Any, Appearance, int] | None:
+        """Play timeline frames at the largest speed that counts as watching, until a face is noticed that shows.
+
+        Returns its strip, and the timeline frame in which it was seen first.
+        """
+        from blender_faceblur.blender.common.footage import get_frame_rate
+        from blender_faceblur.blender.cover.strips import get_mask
+        from blender_faceblur.blender.masks.document import load_document
+        from blender_faceblur.blender.overlay.watching import list_watchable
+        from blender_faceblur.blender.review.watched import FASTEST, end_playback, note_shown
+
+        rate = get_frame_rate(self.scene)
+        speed = FASTEST * rate
+        covers = {name: TracksCover(load_document(get_mask(strip)), 0.0) for name, strip in self._list_strips()}
+        since: dict[tuple[str, Appearance], int] = {}
+        found = None
+        for frame in range(start, stop):
+            self.scene.frame_set(frame)
+            note_shown(frame, rate, list_watchable(self.scene), self.done.watched_s)
+            self.done.watched_s += 1 / speed
+            for name, strip in self._list_strips():
+                if not strip.frame_final_start <= frame < strip.frame_final_end:
+                    continue
+                showing = list_showing(covers[name], self.films[name].planned, frame - int(strip.frame_start))
+                for one in self.films[name].planned:
+                    if one not in showing or self._tries[name, str(one)] >= _MOST_TRIES:
+                        since.pop((name, one), None)
+                    elif frame - since.setdefault((name, one), frame) + 1 >= NOTICED_S * speed:
+                        found = strip, one, since[name, one]
+            if found is not None:
+                break
+        end_playback(self.done.watched_s)
+        return found
+
+    def _cover_noticed(self, strip: Any, one: Appearance, frame: int) -> None:
+        """Draw a box around a face that has no cover."""
+        import bpy
+
+        self._tries[strip.name, str(one)] += 1
+        self.scene.sequence_editor.active_strip = strip
+        self.scene.frame_set(frame)
+        face = place_face(one, frame - int(strip.frame_start)).ellipse
+        self.done.decisions += 1
+        # The playhead back to it, and the box.
+        self.done.drags += 2
+        box = face.cx - face.rx, face.cy - face.ry, face.cx + face.rx, face.cy + face.ry
+        self._act(bpy.ops.faceblur.add, box=box, kind="FACE", extent="FOLLOW")
 
     def _decide(self) -> None:
         import bpy
@@ -322,6 +409,15 @@ def run(options: argparse.Namespace) -> Iterator[str]:
                 f"; {count} x {what}" for what, count in sorted(Counter(done.wrong).items())
             )
             yield f"after the review: {describe(measure_all(named))}; {count_left(scene)} items left"
+            minutes, frames = DECISION_S * done.decisions / 60, scene.frame_end + 1 - scene.frame_start
+            yield f"decisions only: {minutes:.1f} minutes"
+            editor.watch()
+            certain = (DECISION_S * done.decisions + done.watched_s) / 60
+            yield (
+                f"watching: {frames / float(RATE):.0f} s of film in {done.watched_s:.0f} s, {done.noticed} times "
+                f"noticed that a face shows; decisions and watching, until certain: {certain:.1f} minutes"
+            )
+            yield f"after watching: {describe(measure_all(named))}"
         finally:
             set_user_folder(None)
             blender_faceblur.unregister()

@@ -12,6 +12,9 @@ import pytest
 from benchmarks import desk, effort
 from benchmarks.effort import HEIGHT, WIDTH, Appearance, Look
 from blender_faceblur.blender.cover.covering import cover_footage
+from blender_faceblur.blender.cover.strips import get_mask
+from blender_faceblur.blender.masks.changes import change_tracks
+from blender_faceblur.blender.review import watched
 from blender_faceblur.blender.review.queue import count_left
 from blender_faceblur.core.cover.effects import EffectSettings
 from blender_faceblur.core.types import (
@@ -101,3 +104,24 @@ def test_a_wrong_decision_is_counted(films: dict[str, Any], monkeypatch: pytest.
     assert sorted(editor.done.wrong) == [
         f"{name}: accepted, but {verdict}" for name in sorted(films) for verdict in ("fixed", "off")
     ]
+
+
+def test_watching_finds_what_no_item_leads_to_and_ends_when_everything_was_watched(films: dict[str, Any]) -> None:
+    scene = bpy.context.scene
+    for name in films:
+        mask = get_mask(scene.sequence_editor.strips_all[name])
+
+        def forget(document: TrackDocument) -> list[str]:
+            """Nothing was ever found of the second face."""
+            document.tracks, document.uncovered, document.review_items = [follow("Face 01", PLANNED[0])], [], []
+            return ["Face 01", "Face 02"]
+
+        change_tracks(mask, forget)
+    assert sorted(desk.measure_all(films).exposed.values()) == [0, 0, 20, 20]
+    editor = desk.Editor(films)
+    editor.watch()
+    length = 2 * disks.FRAMES / 24
+    assert editor.done.noticed == editor.done.by_operator["faceblur.add"] >= 2
+    assert max(desk.measure_all(films).exposed.values()) < 20
+    assert length / 2 <= editor.done.watched_s < 2 * length, "the changed parts are watched again"
+    assert not watched.compute_scene_watch(scene).unwatched.any()

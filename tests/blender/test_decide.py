@@ -16,6 +16,7 @@ from blender_faceblur.blender.cover.covering import cover_footage
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.masks.changes import change_tracks
 from blender_faceblur.blender.masks.document import load_document
+from blender_faceblur.blender.people.operators import decide as decide_operator
 from blender_faceblur.blender.people.operators.decide import FACEBLUR_OT_decide_on_faces
 from blender_faceblur.blender.people.person_list import add_person, assign_track
 from blender_faceblur.blender.people.sheet import SHEET, SheetState
@@ -172,3 +173,34 @@ def test_a_face_drawn_by_hand_is_refused_and_nothing_changes(mask: Any) -> None:
     with pytest.raises(RuntimeError, match="Mine"):
         bpy.ops.faceblur.decide(faces=faces, decision="keep_visible")
     assert list_covered(mask) == ["Face 01", "Face 02"]
+
+
+def test_shift_picks_all_faces_up_to_the_one_that_is_clicked(
+    mask: Any, sheet: SheetState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def add(document: TrackDocument) -> list[str]:
+        for number in (3, 4, 5):
+            place = Ellipse(60.0 * number - 100, 40, 12, 12)
+            document.tracks.append(
+                Track(f"Face 0{number}", [Sample(f, place, Evidence.DETECTED, 0.9) for f in range(20)])
+            )
+        return ["Face 03", "Face 04", "Face 05"]
+
+    change_tracks(mask, add)
+    sheet.refresh(get_scene())
+    order = sheet.list_order()
+    assert len(order) == 5
+    operator: Any = SimpleNamespace(_press=None, _extend=False, _through=False, _drag=lambda context, place: None)
+    monkeypatch.setattr(decide_operator, "_find_cell", lambda context, region, place: sheet.cells[int(place[0])])
+
+    def click(number: int, **keys: bool) -> list[int]:
+        """Click a picture with these keys held; returns the pictures that are picked then."""
+        for value in ("PRESS", "RELEASE"):
+            event: Any = SimpleNamespace(value=value, **{"ctrl": False, "oskey": False, "shift": False} | keys)
+            FACEBLUR_OT_decide_on_faces._click(operator, bpy.context, None, event, (float(number), 0.0))
+        return [order.index(key) for key in order if key in sheet.selection.keys]
+
+    assert click(1) == [1] and click(3, shift=True) == [1, 2, 3]
+    assert click(0) == [0] and click(4, ctrl=True) == [0, 4]
+    assert click(2, ctrl=True, shift=True) == [0, 2, 3, 4]
+    assert click(3) == [3]
