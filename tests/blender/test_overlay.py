@@ -445,3 +445,10 @@ def test_lines_become_ribbons_with_a_rim() -> None:
     one, two = points[corners[:, 1]] - points[corners[:, 0]], points[corners[:, 2]] - points[corners[:, 0]]
     areas = np.abs(one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]) / 2
     assert areas.sum() == pytest.approx(20 * 6.5 + 10 * 4.5)
+
+
+def test_a_band_is_low_where_faces_are_off(scene: Any) -> None:
+    codes = np.array([Code.DETECTED, Code.OFF, Code.NOTHING], np.uint8)
+    nothing = np.zeros(3, np.uint8)
+    drawn = coverage._list_rectangles(100, codes, nothing, 10.0, 16.0, get_colors())
+    assert [(left, low, high) for (left, low, _, high), _ in drawn[1:]] == [(100, 10, 16), (101, 10, 12)]

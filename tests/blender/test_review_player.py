@@ -150,7 +150,10 @@ def test_one_line_says_where_a_strip_stands(project: tuple[Any, Any, Any], film:
     assert describe_strip(scene, None).operator == ""
     for one in list(scene.sequence_editor.strips):
         scene.sequence_editor.strips.remove(one)
-    assert describe_strip(scene, None).operator == "sequencer.movie_strip_add"
+    state = describe_strip(scene, None)
+    assert state.operator == "sequencer.movie_strip_add"
+    properties = bpy.ops.sequencer.movie_strip_add.get_rna_type().properties
+    assert {"frame_start", "move_strips"} <= set(properties.keys()), "the button sets them"
 
 
 def test_a_low_preview_shows_less_of_the_question_and_leaves_the_item_free() -> None:

@@ -185,7 +185,9 @@ def _list_rectangles(
                 for x in range(first + start, first + stop, 2 * _HATCH_PX)
             ]
         elif code != Code.NOTHING:
-            drawn.append(((first + start, low, first + stop, high), colors[Code(code).name.lower()]))
+            # Told by its shape too: where a face is off, the band is low.
+            top = low + (high - low) / 3 if code == Code.OFF else high
+            drawn.append(((first + start, low, first + stop, top), colors[Code(code).name.lower()]))
     drawn += [
         ((first + start, (low + high) / 2, first + stop, high), colors["to_review"])
         for start, stop, code in list_runs(in_review)

@@ -20,6 +20,8 @@ from ..masks.faces import list_faces
 from .queue import count_large_left, count_left
 from .watched import get_scene_watch
 
+_ADD_MOVIE = "sequencer.movie_strip_add"
+
 
 @dataclass(frozen=True, slots=True)
 class StripState:
@@ -35,7 +37,7 @@ def describe_strip(scene: bpy.types.Scene, strip: bpy.types.Strip | None) -> Str
     """Where the active strip stands, and the next step. Whether a film shows no face is for Check to say."""
     if strip is None:
         if not any(one.type in KINDS for one in scene.sequence_editor.strips_all):
-            return StripState("No film yet", "INFO", "sequencer.movie_strip_add", "Add Movie")
+            return StripState("No film yet", "INFO", _ADD_MOVIE, "Add Movie")
         return StripState("No movie strip is selected", "INFO")
     if BAKED in strip:
         return _describe_baked(scene)
@@ -95,7 +97,10 @@ def draw_status(panel: bpy.types.Panel, context: bpy.types.Context) -> None:
     row.scale_y = 1.2
     row.label(text=state.words, icon=state.icon)
     if state.operator:
-        row.operator(state.operator, text=state.label)
+        button = row.operator(state.operator, text=state.label)
+        if state.operator == _ADD_MOVIE:
+            # Otherwise the strip begins under the mouse, and follows it until a click.
+            button.frame_start, button.move_strips = scene.frame_start, False
 
 
 def add_status() -> None:

@@ -117,7 +117,8 @@ class FACEBLUR_PT_faces(Tab, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return get_active_footage(context) is not None
+        strip = get_active_footage(context)
+        return strip is not None and (BAKED in strip or get_modifier(strip) is not None or get_mask(strip) is not None)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
