@@ -158,7 +158,8 @@ class MovieSource(FrameSource):
                     f"{path.name}: its frame rate is implausible ({float(rate):.0f} frames a second); convert it first"
                 )
             self._rate, self._count = timing or (Fraction(rate), count_frames(container, stream, Fraction(rate)))
-        survey = self._survey()
+            # FFmpeg decodes the first pictures whenever a film is opened, so it is opened as seldom as possible.
+            survey = self._survey(container)
         self._is_cut_off = bool(survey.missing)
         self._pictures = len(survey.times) if survey.whole else 0
         self._move_start(survey)
@@ -168,7 +169,7 @@ class MovieSource(FrameSource):
             )
         with self._open() as container:
             stream = get_stream(container, path.name)
-            first = self._decode_first(container)
+            first, begins_right = self._decode_first(container, survey)
             self._format = first.format.name
             self._coded_size = (first.width, first.height)
             self._rotation = get_rotation(container, first)
@@ -182,10 +183,12 @@ class MovieSource(FrameSource):
             if stream.metadata.get("alpha_mode") == "1":
                 warnings.append(ALPHA_LOST)
             others = list_streams(container, stream)
+            self.blender_problem = self.blender_problem or self._find_unreachable_part(
+                survey, container if begins_right else None
+            )
         late = next((f for f in range(self._count) if self._get_time(f) >= self._first_time), self._count)
         if late:
             warnings.append(f"the first decodable picture is repeated for {late} frame{'s' * (late > 1)} at the start")
-        self.blender_problem = self.blender_problem or self._find_unreachable_part(survey)
         self._damaged.clear()
         variable, surveyed = self._assess_survey(survey)
         if survey.missing:
@@ -489,7 +492,8 @@ class MovieSource(FrameSource):
 
         stream = container.streams[self._stream_index]
         context = stream.codec_context
-        context.thread_count = 1
+        if not context.is_open:
+            context.thread_count = 1
         key_packet = key_picture = not only_after_key
         untimed = iter(() if only_after_key else self._untimed)
         for packet in self._read_packets(container, stream):
@@ -524,10 +528,18 @@ class MovieSource(FrameSource):
             # The decoder still holds the last pictures, which it then gives.
             yield None
 
-    def _decode_first(self, container: Any) -> av.VideoFrame:
-        for decoded in self._decode(container):
-            self._first_time = decoded.time
-            return decoded.frame
+    def _decode_first(self, container: Any, survey: _Survey) -> tuple[av.VideoFrame, bool]:
+        """The first picture that can be decoded, and whether it is certain that Blender finds it too."""
+        times = [time for time, _ in survey.times if time is not None]
+        if times and len(times) == len(survey.times) and not self.blender_problem:
+            first = next(self._decode_as_blender(container), None)
+            if first is not None and first.time == min(times):
+                self._first_time = first.time
+                return first.frame, True
+        with self._open() as fresh:
+            for decoded in self._decode(fresh):
+                self._first_time = decoded.time
+                return decoded.frame, False
         raise FaceBlurError(f"{self._path.name}: no picture of the film can be decoded")
 
     def _decode_from(self, wanted: int) -> Iterator[_Decoded]:
@@ -610,8 +622,9 @@ class MovieSource(FrameSource):
                 )
             self._count = count
 
-    def _find_unreachable_part(self, survey: _Survey) -> str:
-        """Why Blender cannot reach the film's first or last frames; empty if it can.
+    def _find_unreachable_part(self, survey: _Survey, used: Any) -> str:
+        """Why Blender cannot reach the film's first or last frames; empty if it can. `used` is the open container in
+        which it finds the first one, if that is certain.
 
         After the last picture Blender seeks back to a key picture. If there is none it shows uninitialised memory
         (seen in 5.0.1 and 5.2.2 with a truncated MP4), which cannot be analysed.
@@ -623,78 +636,85 @@ class MovieSource(FrameSource):
             return str(self._name_unreadable())
         if survey.index_exceeds_file:
             return cut_off
-        with self._open() as container:
-            first = next(self._decode_as_blender(container), None)
-        if first is None or first.time > self._first_time:
-            self._seeks_wrong = True
-            return f"{self._path.name}: Blender cannot find the film's start; convert it first"
+        if used is None:
+            with self._open() as fresh:
+                first = next(self._decode_as_blender(fresh), None)
+            if first is None or first.time > self._first_time:
+                self._seeks_wrong = True
+                return f"{self._path.name}: Blender cannot find the film's start; convert it first"
         target = self._compute_seek_time(self._count - 1)
-        with self._open() as container:
-            if int(container.format.flags) & _TIMES_JUMP or target <= self._start:
+        if used is not None and not int(used.format.flags) & _TIMES_JUMP and target > self._start:
+            with suppress(av.error.FFmpegError):
+                if self._can_decode_at(target, used):
+                    return ""
+        with self._open() as fresh:
+            if int(fresh.format.flags) & _TIMES_JUMP or target <= self._start:
                 # Where times jump, Blender goes back frame by frame until it reaches a key picture.
                 return ""
             try:
-                container.seek(target, stream=container.streams[self._stream_index])
+                return "" if self._can_decode_at(target, fresh) else cut_off
             except av.error.FFmpegError:
                 return ""
-            return cut_off if next(self._decode(container), None) is None else ""
+
+    def _can_decode_at(self, time: int, container: Any) -> bool:
+        """Whether a picture can be decoded after a seek to that time."""
+        container.seek(time, stream=container.streams[self._stream_index])
+        return next(self._decode(container), None) is not None
 
     def _name_unreadable(self) -> FaceBlurError:
         return FaceBlurError(f"{self._path.name}: the file cannot be read to its end; repair it or cut it first")
 
-    def _survey(self) -> _Survey:
-        """Read the packets' times, without decoding. A very large film is judged by its beginning."""
+    def _survey(self, container: Any) -> _Survey:
+        """Read the packets' times from a film that was just opened, without decoding. A very large film is judged by
+        its beginning."""
         import av
 
         times: list[tuple[int | None, int | None]] = []
         seen, whole, unreadable = 0, True, False
         pictures_end = last_end = Fraction(0)
-        with self._open() as container:
-            stream: Any = container.streams[self._stream_index]
-            kinds = container.streams
-            packets = container.demux([stream, *kinds.audio, *kinds.subtitles])
-            while True:
-                try:
-                    packet = next(packets)
-                except StopIteration:
-                    break
-                except av.error.InvalidDataError:
-                    unreadable = True
-                    break
-                except av.error.FFmpegError:
-                    raise self._name_unreadable() from None
-                at = packet.pts if packet.pts is not None else packet.dts
-                end = Fraction(0) if at is None else (at + (packet.duration or 0)) * Fraction(packet.time_base)
-                if packet.size:
-                    last_end = max(last_end, end)
-                if packet.stream.index == stream.index and packet.size and not packet.is_discard:
-                    times.append((packet.pts, packet.dts))
-                    pictures_end = max(pictures_end, end)
-                seen += packet.size
-                if seen > _SURVEY_BYTES:
-                    whole = False
-                    break
-            form = container.format.name.split(",")
-            exceeds = "mp4" in form and self._has_entries_beyond(stream)
-            begin = Fraction(container.start_time or 0, 1_000_000)
-            length = Fraction(container.duration or 0, 1_000_000)
-            missing = ""
-            if exceeds or unreadable or (whole and last_end < begin + length - Fraction(_MISSING_S)):
-                missing = "the file is cut off, or damaged at its end"
-                if whole and length:
-                    missing += (
-                        f": its pictures end after {float(pictures_end - begin):.1f} of {float(length):.1f} seconds"
-                    )
-            return _Survey(
-                times,
-                whole,
-                form,
-                exceeds,
-                unreadable,
-                missing,
-                (stream.average_rate, stream.guessed_rate),
-                stream.codec_context.reorder_depth,
-            )
+        stream: Any = container.streams[self._stream_index]
+        kinds = container.streams
+        packets = container.demux([stream, *kinds.audio, *kinds.subtitles])
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                break
+            except av.error.InvalidDataError:
+                unreadable = True
+                break
+            except av.error.FFmpegError:
+                raise self._name_unreadable() from None
+            at = packet.pts if packet.pts is not None else packet.dts
+            end = Fraction(0) if at is None else (at + (packet.duration or 0)) * Fraction(packet.time_base)
+            if packet.size:
+                last_end = max(last_end, end)
+            if packet.stream.index == stream.index and packet.size and not packet.is_discard:
+                times.append((packet.pts, packet.dts))
+                pictures_end = max(pictures_end, end)
+            seen += packet.size
+            if seen > _SURVEY_BYTES:
+                whole = False
+                break
+        form = container.format.name.split(",")
+        exceeds = "mp4" in form and self._has_entries_beyond(stream)
+        begin = Fraction(container.start_time or 0, 1_000_000)
+        length = Fraction(container.duration or 0, 1_000_000)
+        missing = ""
+        if exceeds or unreadable or (whole and last_end < begin + length - Fraction(_MISSING_S)):
+            missing = "the file is cut off, or damaged at its end"
+            if whole and length:
+                missing += f": its pictures end after {float(pictures_end - begin):.1f} of {float(length):.1f} seconds"
+        return _Survey(
+            times,
+            whole,
+            form,
+            exceeds,
+            unreadable,
+            missing,
+            (stream.average_rate, stream.guessed_rate),
+            stream.codec_context.reorder_depth,
+        )
 
     def _has_entries_beyond(self, stream: Any) -> bool:
         """Whether an MP4, which lists the positions of all pictures, lists some that the file does not have."""

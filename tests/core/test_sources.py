@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from blender_faceblur.core.types import FaceBlurError
-from blender_faceblur.sources import fingerprint, open_source
+from blender_faceblur.sources import MovieSource, fingerprint, open_source
 from blender_faceblur.sources.sequence import check_names
 from tests.films import SIZE, draw_number, read_number, write_film
 
@@ -74,6 +74,25 @@ def test_a_far_jump_does_not_decode_from_the_start(tmp_path: Path) -> None:
         ((frame, picture),) = source.read_frames(1400, 1401)
         assert frame == 1400 and read_number(picture) == 1400 % 256
         assert len(decoded) < 60
+
+
+@pytest.mark.parametrize(("name", "most"), [("b_frames.mp4", 2), ("hevc.mkv", 2), ("open_gop.ts", 3)])
+def test_a_film_is_opened_no_more_often_than_needed(
+    name: str, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time FFmpeg decodes the first pictures, which takes 40 ms in 1080p."""
+    path = write_film(tmp_path / name, range(60), **FILMS[name])
+    opened = []
+    opens = MovieSource._open
+
+    def count(source: MovieSource) -> Any:
+        opened.append(source)
+        return opens(source)
+
+    monkeypatch.setattr(MovieSource, "_open", count)
+    with open_source(path) as source:
+        assert source.info.frame_count == 60 and not source.blender_problem
+    assert 0 < len(opened) <= most
 
 
 def test_a_real_clip_can_start_at_any_frame() -> None:
