@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from blender_faceblur.batch.cli import EFFECT_NAMES
+from blender_faceblur.batch.options import EFFECT_NAMES
 from blender_faceblur.batch.planning import plan_jobs
 from blender_faceblur.batch.rendering import check_blender, run_blender_job
 from blender_faceblur.batch.run import run_jobs

@@ -14,6 +14,13 @@ from typing import Any
 import bpy
 
 from ..batch import cli
+from ..batch.options import (
+    CommandParser,
+    add_detection_options,
+    add_message_options,
+    add_people_options,
+    list_objects,
+)
 from ..core.cover.effects import EffectSettings
 from ..core.review.groups import count_left
 from ..core.tracking.objects import choose_classes
@@ -73,7 +80,7 @@ def run(arguments: list[str]) -> int:
 
 
 def build_strips_parser() -> argparse.ArgumentParser:
-    parser = cli.CommandParser(
+    parser = CommandParser(
         prog="blender -b PROJECT.blend --command faceblur",
         description="Cover the faces in strips of a project, and save the project.",
         epilog="exit codes: 0 success, 1 something failed, 2 wrong usage, 130 interrupted",
@@ -112,9 +119,9 @@ def build_strips_parser() -> argparse.ArgumentParser:
         help="with --render, bake the covers for the render if that is quicker (default), or let Blender cover "
         "every frame",
     )
-    cli.add_detection_options(parser)
-    cli.add_people_options(parser)
-    cli.add_message_options(parser)
+    add_detection_options(parser)
+    add_people_options(parser)
+    add_message_options(parser)
     return parser
 
 
@@ -132,7 +139,7 @@ def blur_strips(arguments: list[str]) -> int:
         names = choose_strips(scene, options.strips, options.leave_uncovered, options.timeline is not None)
         if options.timeline is not None and names and not options.bake:
             raise FaceBlurError("--timeline needs --bake, because it refers to baked films.")
-        for one in choose_classes(cli.list_objects(options)):
+        for one in choose_classes(list_objects(options)):
             check_models(one.list_weights())
         image = cli.get_image(options)
         recognition = cli.open_people(options)
@@ -145,7 +152,7 @@ def blur_strips(arguments: list[str]) -> int:
         return cli.USAGE
     effect = EffectSettings(options.effect, options.color, image=str(image or ""), inverse=options.inverse)
     try:
-        settings = DetectionSettings(options.preset, options.margin, options.provider, tuple(cli.list_objects(options)))
+        settings = DetectionSettings(options.preset, options.margin, options.provider, tuple(list_objects(options)))
         if names and not _detect_and_cover(scene, names, settings, effect, reporter):
             print("Nothing was saved.", file=sys.stderr)
             return cli.SOME_FAILED

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..batch import cli
+from ..batch.options import build_parser
 from ..core.detection.settings import get_preset, is_named_ensemble, list_detectors
 from ..core.people.similarity import RECOGNIZER
 from ..core.tracking.objects import OBJECT_CLASSES
@@ -108,7 +109,7 @@ def print_completion(arguments: list[str]) -> int:
 
     import shtab
 
-    completed = cli.build_parser(PROGRAM)
+    completed = build_parser(PROGRAM)
     for action in completed._actions:  # noqa: SLF001 - shtab reads the same list, and argparse has no other
         if action.type is Path:
             action.complete = shtab.FILE  # type: ignore[attr-defined]

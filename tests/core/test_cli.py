@@ -15,6 +15,7 @@ import pytest
 
 import build
 from blender_faceblur.batch import cli
+from blender_faceblur.batch.options import build_parser
 from blender_faceblur.batch.rendering import END_WITH_PARENT, check_blender, run_blender_job
 from blender_faceblur.core.types import FaceBlurError
 from blender_faceblur.reporting.progress import (
@@ -277,7 +278,7 @@ def test_contradictory_effect_options_are_refused(
     ("arguments", "margin"), [([], 1.4), (["--head"], 1.8), (["--head", "--margin", "2"], 2), (["--expansion", "2"], 2)]
 )
 def test_the_head_option_sets_a_larger_margin(arguments: list[str], margin: float) -> None:
-    assert cli.build_parser().parse_args(["a.mp4", *arguments]).margin == margin
+    assert build_parser().parse_args(["a.mp4", *arguments]).margin == margin
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")

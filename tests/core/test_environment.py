@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import build
-from blender_faceblur.batch import cli
+from blender_faceblur.batch.options import build_parser
 from tools import environment, wheels
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +59,7 @@ def test_options_are_recognised_in_the_lengths_that_argparse_accepts(option: str
     for end in range(3, len(option) + 1):
         for given in ([option[:end], "blender"], [option[:end] + "=blender"]):
             try:
-                accepted = str(getattr(cli.build_parser().parse_args(["a.mp4", *given]), field)) == "blender"
+                accepted = str(getattr(build_parser().parse_args(["a.mp4", *given]), field)) == "blender"
             except SystemExit:
                 accepted = False
             assert build._list_values(["a.mp4", *given], option) == ["blender"] * accepted

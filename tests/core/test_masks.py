@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blender_faceblur.batch import cli
+from blender_faceblur.batch.options import TRACKS_ENDINGS
 from blender_faceblur.core.types import (
     Ellipse,
     Evidence,
@@ -317,6 +318,6 @@ def test_the_ending_of_a_file_decides_what_is_written(tmp_path: Path, capsys: py
         path = tmp_path / f"a{ending}"
         write_tracks(document, path, ending)
         assert path.read_text(encoding="utf-8") == write_text(document, ending)
-    assert sorted(PROGRAMS) == sorted(set(cli.TRACKS_ENDINGS.values()) - {".json", ".csv", ".txt"})
+    assert sorted(PROGRAMS) == sorted(set(TRACKS_ENDINGS.values()) - {".json", ".csv", ".txt"})
     assert cli.main([str(tmp_path / "a.mp4"), "--save-tracks", str(tmp_path / "a.nk")]) == cli.USAGE
     assert "End its name with .py" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from blender_faceblur.batch.cli import build_parser
+from blender_faceblur.batch.options import build_parser
 from tools.lint import ROOT
 
 # What the job compilers' documentation promises to scripts (flamenco.blender.org/usage/job-types).
