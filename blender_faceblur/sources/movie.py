@@ -365,11 +365,11 @@ class MovieSource(FrameSource):
         """Like `read_pictures`, and whether the picture's time lies behind that of an earlier picture.
 
         So it is in files that were joined end to end: no frame of the strip shows their later pictures, and nothing
-        says which frames they resemble. A step back by less than a frame is a damaged time stamp of a picture that
-        follows the one before it.
+        says which frames they resemble. A single step back by less than a frame is a damaged time stamp of a picture
+        that follows the one before it; after several, a face may be anywhere.
         """
         frame = max(round(1 / (self._rate * self._time_base)), 1)
-        last, goes_back = None, False
+        last, goes_back, is_late = None, False, False
         for decoded in self._decode_all() if start is None else self._decode_from_key(start):
             if start is not None and decoded.time < start:
                 continue
@@ -379,10 +379,10 @@ class MovieSource(FrameSource):
             if time == _NO_TIME:
                 time = self._start if last is None else last + frame
             elif last is not None and time <= last:
-                goes_back = goes_back or last - time >= frame
-                time = last + 1
+                goes_back = is_late or last - time >= frame
+                time, is_late = last + 1, True
             else:
-                goes_back = False
+                goes_back = is_late = False
             last = time
             # PyAV would scale the picture to the encoder's size, with its covers in the wrong places.
             check_alike(decoded.frame, self._coded_size, self._format, self._path.name)
