@@ -55,6 +55,12 @@ class LabelledClip:
     name: str
     proves: bool
     tracks: tuple[LabelledTrack, ...]
+    frames: int | None = None
+    """How many of the first frames were labelled; None for all."""
+
+    def count_labelled(self, frame_count: int) -> int:
+        """How many of a film's frames were labelled."""
+        return frame_count if self.frames is None else min(self.frames, frame_count)
 
 
 def read_labels(path: Path = TRACKS) -> dict[str, LabelledClip]:
@@ -69,6 +75,7 @@ def read_labels(path: Path = TRACKS) -> dict[str, LabelledClip]:
                     LabelledTrack(Shows(track["shows"]), {int(key[0]): to_box(key[1:]) for key in track["keys"]})
                     for track in clip["tracks"]
                 ),
+                int(clip["frames"]) if "frames" in clip else None,
             )
             for clip in content["clips"]
         }
@@ -139,16 +146,20 @@ class PhantomCount:
 
 
 def count_phantoms(document: TrackDocument, labels: LabelledClip) -> PhantomCount:
-    """Count the covered tracks of a document that show no face according to its clip's labels."""
+    """Count the covered tracks of a document that show no face according to its clip's labels, in labelled frames."""
     source = document.source
+    frames = labels.count_labelled(source.frame_count)
     found = PhantomCount(
-        minutes=source.frame_count / float(source.frame_rate) / 60,
-        pictures=float(source.width * source.height * source.frame_count),
+        minutes=frames / float(source.frame_rate) / 60,
+        pictures=float(source.width * source.height * frames),
     )
     for track in document.tracks:
+        samples = [s for s in track.samples if s.source_frame < frames]
+        if not samples:
+            continue
         shows = find_label(list_boxes(track), labels.tracks)
         found.unlabelled += shows is None
         if shows is not None and shows.is_phantom:
             found.phantoms += 1
-            found.covered += sum(np.pi * s.ellipse.rx * s.ellipse.ry for s in track.samples) * document.margin**2
+            found.covered += sum(np.pi * s.ellipse.rx * s.ellipse.ry for s in samples) * document.margin**2
     return found

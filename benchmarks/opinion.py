@@ -32,7 +32,7 @@ from blender_faceblur.core.tracking.face_probability import (
 from blender_faceblur.core.tracking.linking import explain_weakness, join_tracklets
 from blender_faceblur.core.tracking.observations import ObservationTable, Segment
 from blender_faceblur.core.types import Box, FaceBlurError
-from blender_faceblur.detectors.passes import combine_passes
+from blender_faceblur.detectors.passes import combine_passes, make_turned
 from blender_faceblur.sources import open_source
 from blender_faceblur.worker.ensemble import Networks, choose_usable, open_opinion, open_sessions
 
@@ -65,9 +65,10 @@ def collect_examples(clip: Path, labels: LabelledClip) -> list[Example]:
         info = source.info
         size, rate = (info.width, info.height), float(info.frame_rate)
         sessions = open_sessions(networks, uses, "cpu")
-        table = ObservationTable([Segment(0, info.frame_count)])
+        frame_count = labels.count_labelled(info.frame_count)
+        table = ObservationTable([Segment(0, frame_count)])
         for record in analyse_frames(
-            source.read_frames(0, info.frame_count, compute_decode_size(size, uses)),
+            source.read_frames(0, frame_count, compute_decode_size(size, uses)),
             size,
             rate,
             combine_passes([(sessions[use.detector], use) for use in uses], size),
@@ -75,6 +76,8 @@ def collect_examples(clip: Path, labels: LabelledClip) -> list[Example]:
             source.upright_turn,
             compute_stride(preset.detect_every_s, rate),
             opinion.score_faces,
+            make_turned(sessions) if preset.seeks_turned else None,
+            preset.seeks_enlarged,
         ):
             table.add(0, record)
     searched = np.array(sorted(table.detected_frames))
@@ -92,7 +95,7 @@ def collect_examples(clip: Path, labels: LabelledClip) -> list[Example]:
             size,
             searched,
             has_several_detectors=True,
-            single=info.frame_count == 1,
+            single=frame_count == 1,
         )
         if shows is not None and evidence is not None and logit is not None and weak is None:
             span = int(trajectory.frames[0]), int(trajectory.frames[-1])

@@ -79,6 +79,17 @@ def test_phantoms_and_their_area_are_counted() -> None:
     assert total.phantoms == 2 and "2 tracks show no face, 30.00 a minute, on 0.471 %" in total.describe()
 
 
+def test_only_labelled_frames_are_counted() -> None:
+    source = SourceInfo("film.mp4", "movie", 1000, 1000, 50, Fraction(25), "0" * 64)
+    tracks = [make_track(HAND, range(25)), make_track((700, 0, 750, 60), range(20, 50))]
+    document = TrackDocument(source, "balanced", 2.0, [], [], tracks, [])
+    whole = count_phantoms(document, LabelledClip("film.mp4", True, LABELS))
+    part = count_phantoms(document, LabelledClip("film.mp4", True, LABELS, 10))
+    assert (whole.phantoms, whole.unlabelled) == (1, 1) and (part.phantoms, part.unlabelled) == (1, 0)
+    assert part.minutes == pytest.approx(whole.minutes / 5) and part.covered == pytest.approx(whole.covered * 10 / 25)
+    assert LabelledClip("film.mp4", True, LABELS, 90).count_labelled(50) == 50
+
+
 def test_needless_area_is_attributed_to_tracks_and_their_evidence() -> None:
     source = SourceInfo("film.mp4", "movie", 1000, 500, 20, Fraction(25), "0" * 64)
     face, hand = make_track(FACE, range(20)), make_track(HAND, range(20))
