@@ -263,3 +263,40 @@ def test_a_track_is_as_sharp_as_its_sharpest_moment_and_unknown_if_nobody_looked
             table.add(0, FrameRecord(frame, False, False, [one]))
         linked = link_tracks(table, 3, SIZE, RATE, 0.5, cover_uncertain=False, has_several_detectors=True)
         assert [track.sharpness for track in linked.tracks] == [expected]
+
+
+def link_alone(side: float = 300.0, last: int = 50, every: int = 1, other: float = 0.0) -> LinkedTracks:
+    """A square that one detector finds weakly and no network takes for a face, and a clear face in a share of the time
+    from its first frame on."""
+    table = ObservationTable([Segment(0, COUNT)])
+    box, clear = np.array([600.0, 200.0, 600.0 + side, 200.0 + side]), np.array([100.0, 100.0, 180.0, 200.0])
+    for frame in range(COUNT):
+        found = []
+        if 10 <= frame <= last and frame % every == 0:
+            found.append(Observation(0, box, 0.35, 0.0, 1, b"", 0.05))
+        if 10 <= frame < 10 + other * (last - 9):
+            found.append(Observation(1, clear, 0.9, 0.0, 2, b"", 0.99))
+        table.add(0, FrameRecord(frame, False, False, found))
+    return link_tracks(table, COUNT, SIZE, RATE, 0.5, cover_uncertain=False, has_several_detectors=True)
+
+
+def test_what_is_large_steady_and_alone_is_covered_until_somebody_judges_it() -> None:
+    linked = link_alone()
+    (track,) = linked.tracks
+    assert not linked.uncovered and track.suppression is None
+    assert [item.reason for item in linked.review_items].count(ReviewReason.UNLIKELY_FACE) == 1
+
+
+def test_what_is_small_brief_rarely_found_or_beside_a_face_is_not_covered_for_being_alone() -> None:
+    for linked, faces in (
+        (link_alone(side=240), 0),
+        (link_alone(last=34), 0),
+        (link_alone(every=4), 0),
+        (link_alone(other=0.9), 1),
+    ):
+        assert len(linked.tracks) == faces and len(linked.uncovered) == 1
+
+
+def test_a_face_that_is_covered_for_a_moment_does_not_uncover_what_is_alone_otherwise() -> None:
+    linked = link_alone(last=55, other=0.1)
+    assert len(linked.tracks) == 2 and not linked.uncovered

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import math
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -110,6 +111,22 @@ class LinkingSettings:
     contained_share: float = 0.85
     """Share (0..1) of a track's box inside a larger covered one, in every frame, from which the track is dropped as
     part of it. Raising it keeps more duplicates. Origin not recorded."""
+    alone_s: float = 1.0
+    """Seconds between the first and the last detection of a large track that is too weak or too unlikely to be covered,
+    from which it is covered all the same, until somebody judges it, if no other face is covered meanwhile: it may be
+    the face that the shot is about, half hidden. Raising it leaves more half-hidden faces uncovered. Origin: with the
+    next three, chosen on three films with something held before a face; they last for 2.0 s and more
+    (docs/measuring.md)."""
+    alone_size_share: float = 0.35
+    """Size of such a track. Raising it leaves more half-hidden faces uncovered, and fewer hands and things that fill
+    the picture covered. Origin: see `alone_s`; the three have 0.42 and more."""
+    alone_detected_share: float = 0.5
+    """Share (0..1) of the frames in which every detector ran that must find such a track. Raising it leaves more
+    half-hidden faces uncovered. Origin: that of `sustained_share`; the three are found in nearly all of them."""
+    alone_share: float = 0.5
+    """Share (0..1) of its time in which no other track may be covered. Raising it leaves more half-hidden faces
+    uncovered beside something else that is covered briefly. Origin: see `alone_s`; in labelled clips it is almost
+    always 0 or 1."""
     uncertain_margin_share: float = 1 / 960
     """Margin on each side of a face, as a share of the picture's longer side, in presets that cover uncertain faces:
     the position of a face of a few pixels is that uncertain. Raising it covers more around small faces. Origin: added
@@ -180,6 +197,13 @@ def link_tracks(
         if logit is not None
         and (logit < FACE_PROBABILITY.certain_logit or lasts_unconfirmed(trajectory, frame_rate, detected_frames))
     }
+    if has_several_detectors and shows_faces:
+        alone = _find_alone(trajectories, reasons, frame_size, frame_rate, detected_frames)
+        doubtful |= alone
+        reasons = [
+            None if id(trajectory) in alone else reason
+            for trajectory, reason in zip(trajectories, reasons, strict=True)
+        ]
     suppressed = [
         bool(reason) and not (cover_uncertain and _is_likely(trajectory, strong_confidence, frame_size))
         for trajectory, reason in zip(trajectories, reasons, strict=True)
@@ -217,6 +241,35 @@ def link_tracks(
     linked.tracks, linked.uncovered = [track for track, *_ in covered], [track for track, *_ in aside]
     linked.review_items.sort(key=lambda d: d.start)
     return linked
+
+
+def _find_alone(
+    trajectories: Sequence[Trajectory],
+    reasons: Sequence[Suppression | None],
+    frame_size: tuple[int, int],
+    frame_rate: float,
+    detected_frames: NDArray[np.int_],
+) -> set[int]:
+    """The identities (`id`) of those trajectories that have a reason to be suppressed, but are large, are found
+    steadily and for long, and are shown while no other face is: what may be a half-hidden face, to be covered until
+    somebody judges it."""
+    # As Python's sets of frames these would take 100 bytes a frame.
+    taken = [t.frames for t, reason in zip(trajectories, reasons, strict=True) if reason is None]
+    taken_frames = np.unique(np.concatenate(taken)) if taken else np.zeros(0, int)
+    alone = set()
+    for trajectory, reason in zip(trajectories, reasons, strict=True):
+        if reason is None or trajectory.compute_size() < LINKING.alone_size_share * min(frame_size):
+            continue
+        seen = trajectory.frames[trajectory.is_detected()]
+        first, last = int(seen[0]), int(seen[-1])
+        start, stop = np.searchsorted(taken_frames, (first, last + 1))
+        if (
+            last - first >= LINKING.alone_s * frame_rate
+            and 1 - int(stop - start) / (last - first + 1) >= LINKING.alone_share
+            and _compute_detection_share(trajectory, detected_frames)[1] >= LINKING.alone_detected_share
+        ):
+            alone.add(id(trajectory))
+    return alone
 
 
 def _list_parts(
