@@ -43,8 +43,8 @@ def test_a_check_compares_no_strip_with_all_others(
     monkeypatch.setattr(SpeedSources, "find", count_sources)
     monkeypatch.setattr(node_groups, "explain_broken_nodes", count_groups)
     assert guard.check_scene(bpy.context.scene) == []
-    # Each strip has a group of its own; the two inside are shared.
-    assert calls == {"groups": 9 + 2, "sources": 1}
+    # The strips of one film share a group, and the two inside it.
+    assert calls == {"groups": 1 + 2, "sources": 1}
 
 
 FEW, MANY = 10, 40
@@ -137,13 +137,33 @@ def test_blender_evaluates_the_scene_equally_often_however_many_strips_are_cover
     assert counts[0] == counts[1] > 0
 
 
+def test_strips_of_one_film_share_a_group_that_keeps_its_name(tmp_path: Path, extension: None) -> None:
+    """Blender takes the longer for each group, and for each change of a strip after it, the more groups there are."""
+    import bpy
+
+    assert soak.build_long_project(FEW, tmp_path) == []
+    strips = bpy.context.scene.sequence_editor.strips_all
+    for strip in strips:
+        strip.select = strip.type == "MOVIE"
+    for _ in range(2):
+        (before,) = {strip.modifiers[0].node_group for strip in strips if strip.type == "MOVIE"}
+        assert before.name == "Face Blur: Strip 0"
+        uid = before.session_uid
+        assert bpy.ops.faceblur.apply() == {"FINISHED"}
+        assert uid not in {group.session_uid for group in bpy.data.node_groups}
+    bpy.context.scene.faceblur.effect = "mosaic"
+    (after,) = {strip.modifiers[0].node_group for strip in strips if strip.type == "MOVIE"}
+    assert after.name == "Face Blur: Strip 0"
+
+
 def test_groups_of_strips_with_one_effect_are_built_once_and_copied(
-    tmp_path: Path, extension: None, monkeypatch: pytest.MonkeyPatch
+    extension: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Blender takes the longer for each node that is added, the more groups there are."""
     import bpy
 
     from blender_faceblur.blender.cover import compositing
+    from blender_faceblur.core.cover.effects import EffectSettings
 
     built: list[str] = []
     build = compositing.build_strip_group
@@ -153,12 +173,15 @@ def test_groups_of_strips_with_one_effect_are_built_once_and_copied(
         return build(name, *args)
 
     monkeypatch.setattr(compositing, "build_strip_group", note)
-    assert soak.build_long_project(FEW, tmp_path) == []
-    assert len(built) == 1
-    strips = bpy.context.scene.sequence_editor.strips_all
-    for strip in strips:
-        strip.select = strip.type == "MOVIE"
-    assert bpy.ops.faceblur.apply() == {"FINISHED"}
-    assert len(built) == 2
-    groups = [strip.modifiers[0].node_group for strip in strips if strip.type == "MOVIE"]
-    assert len({group.session_uid for group in groups}) == FEW, "each strip has a group that an editor can change alone"
+    groups = compositing.StripGroups(EffectSettings("blur"))
+    masks = [bpy.data.masks.new(name) for name in "ab"]
+    first, second, third = (
+        groups.ensure(name, mask, (320, 180), unit_px, 40.0, has_alpha=False)
+        for name, mask, unit_px in (("a", masks[0], 320.0), ("b", masks[1], 160.0), ("c", masks[1], 160.0))
+    )
+    assert built == ["a"] and second == third != first
+    assert [group[compositing.MASK_MARK] for group in (first, second)] == masks
+    units = [
+        node.inputs["Unit"].default_value for group in (first, second) for node in group.nodes if "Unit" in node.inputs
+    ]
+    assert units == [1.0, 0.5]

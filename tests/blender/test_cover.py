@@ -16,8 +16,8 @@ from blender_faceblur.blender.common.marks import (
     get_modifier,
 )
 from blender_faceblur.blender.cover import strips
+from blender_faceblur.blender.cover.compositing import EFFECT_MARK
 from blender_faceblur.blender.cover.covering import (
-    EFFECT_MARK,
     apply_analysis,
     cover_footage,
     find_lost_mask,

@@ -20,7 +20,8 @@ from blender_faceblur.blender.common.jobs import run_to_end
 from blender_faceblur.blender.common.marks import BAKED, MARK, get_modifier
 from blender_faceblur.blender.cover import compositing, nodes
 from blender_faceblur.blender.cover.baked import BakedRecord, compute_stamp, evaluate
-from blender_faceblur.blender.cover.covering import EFFECT_MARK, MASK_MARK, MUST_BE_COVERED, UNCOVERED_ON_PURPOSE
+from blender_faceblur.blender.cover.compositing import EFFECT_MARK, MASK_MARK
+from blender_faceblur.blender.cover.covering import MUST_BE_COVERED, UNCOVERED_ON_PURPOSE
 from blender_faceblur.blender.cover.effects import EFFECTS
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.guard import blackout

@@ -62,16 +62,31 @@ def borrow_area(kind: str, scene: bpy.types.Scene) -> Iterator[bpy.types.Space]:
         window.scene = shown_scene
 
 
+_KEYING: dict[str, bpy.types.Scene] = {}
+"""The scenes of `borrow_mask_editor`, by the names of the masks. A mask is in it only within such a call."""
+
+
 @contextmanager
 def borrow_mask_editor(mask: bpy.types.Mask) -> Iterator[bpy.types.Scene]:
-    """Run the mask's operators. Yields an empty scene that is shown for as long: changing its frame is cheap."""
+    """Run the mask's operators. Yields an empty scene that is shown for as long: changing its frame is cheap.
+
+    Blender evaluates the project at the end. Within another call for the same mask, its scene is used, and nothing is
+    evaluated.
+    """
+    if mask.name in _KEYING:
+        yield _KEYING[mask.name]
+        return
     scene = bpy.data.scenes.new("Face Blur keying")
     try:
         with borrow_area("IMAGE_EDITOR", scene) as space:
             shown_mode, shown_mask = space.mode, space.mask
             space.mode = "MASK"
             space.mask = mask
-            yield scene
+            _KEYING[mask.name] = scene
+            try:
+                yield scene
+            finally:
+                del _KEYING[mask.name]
             space.mask = shown_mask
             space.mode = shown_mode
     finally:
@@ -153,6 +168,17 @@ def refresh_shown_sequencers() -> None:
                 with bpy.context.temp_override(window=window, area=area):
                     bpy.ops.sequencer.refresh_all()
                 break
+
+
+def drop_pictures_of_scenes() -> None:
+    """Drop the cached pictures of all strips that show scenes.
+
+    After a change in a scene, Blender drops those in scenes that show it, but not in scenes that show these (5.0.1).
+    """
+    for scene in bpy.data.scenes:
+        for strip in scene.sequence_editor.strips_all if scene.sequence_editor is not None else ():
+            if strip.type == "SCENE":
+                strip.invalidate_cache("RAW")
 
 
 def get_sequencer_scene(context: bpy.types.Context) -> Any:

@@ -23,7 +23,7 @@ from ..common.marks import BAKED, MARK
 from ..masks.changes import hold
 from ..masks.outlines import evaluate_outlines
 from ..masks.record import has_record
-from .covering import EFFECT_MARK
+from .compositing import EFFECT_MARK
 from .nodes import sign
 
 

@@ -10,6 +10,8 @@ transform that could become outdated.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,9 @@ from .effects import get_effect
 
 PICTURE_SPACE = "Face Blur Picture Space"
 INVERSE = "Face Blur Inverse"
+
+EFFECT_MARK, MASK_MARK = "faceblur_effect", "faceblur_mask"
+"""Custom properties of a strip's node group: the settings it was made with, and the mask it belongs to."""
 
 KNOWN_STRUCTURES: dict[str, frozenset[str]] = {
     "picture space": frozenset({"e4053870824933ec", "0dfd0cb0ce518736"}),
@@ -155,19 +160,51 @@ def build_strip_group(
 
 
 class StripGroups:
-    """The groups of many strips with one effect: each that differs from an earlier one only by numbers is its copy.
+    """The groups of many strips with one effect: one for all strips with the same mask.
 
-    A copy takes a thirtieth of the time (Blender 5.0.1). Nothing else may change these groups meanwhile.
+    Blender's time for each group, and for each change of a strip after it, grows with the number of groups. A group
+    that differs from an earlier one only by numbers is its copy, which takes a thirtieth of the time (Blender 5.0.1).
+    Nothing else may change these groups meanwhile.
     """
 
     def __init__(self, settings: EffectSettings) -> None:
         self._settings = settings
         self._built: dict[tuple[int, bool], tuple[bpy.types.NodeTree, tuple[Any, ...]]] = {}
+        self._made: dict[tuple[Any, ...], tuple[bpy.types.NodeTree, str]] = {}
 
-    def make(
+    def ensure(
+        self,
+        name: str,
+        mask: bpy.types.Mask,
+        picture: tuple[int, int],
+        unit_px: float,
+        face_px: float,
+        has_alpha: bool,
+    ) -> bpy.types.NodeTree:
+        """The group of the strips with this mask. It is new, as `build_strip_group` builds it, and gets this name, or
+        was made for another of these strips."""
+        key = mask.session_uid, picture, unit_px, face_px, has_alpha
+        if key not in self._made:
+            group = self._make(name, picture, unit_px, face_px, has_alpha)
+            # Blender does not count all users of the group, and would not save a group with no users.
+            group.use_fake_user = True
+            group[MASK_MARK] = mask
+            group[EFFECT_MARK] = asdict(self._settings)
+            self._made[key] = group, name
+        return self._made[key][0]
+
+    def take_names(self, removed: Collection[int]) -> None:
+        """Give the groups their names, which those that they replace may have had until now. `removed` has the
+        `session_uid` of groups that are gone."""
+        for key, (group, name) in list(self._made.items()):
+            if group.session_uid in removed:
+                del self._made[key]
+            elif group.name != name and name not in bpy.data.node_groups:
+                group.name = name
+
+    def _make(
         self, name: str, picture: tuple[int, int], unit_px: float, face_px: float, has_alpha: bool
     ) -> bpy.types.NodeTree:
-        """A new group, as `build_strip_group` builds it."""
         grid = _compute_grid(picture, face_px, self._settings)
         kind = compute_halvings(picture, *grid), has_alpha
         numbers = picture, unit_px, grid

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import bpy
@@ -21,7 +21,7 @@ from ..common.speeds import has_several_speeds, is_speed_unknown
 from ..masks.changes import write_analysis
 from ..masks.document import compute_widest_px, get_document_text, load_document
 from ..masks.record import DamagedRecordError, MaskRecord, get_fingerprint, has_record, list_own_masks
-from .compositing import compute_mask_unit_px
+from .compositing import EFFECT_MARK, MASK_MARK, compute_mask_unit_px
 from .effects import EFFECTS
 from .strips import CoverBatch, cover_strip, cover_together, get_mask, uncover_strip
 
@@ -33,9 +33,6 @@ MUST_BE_COVERED = "faceblur_must_be_covered"
 
 UNCOVERED_ON_PURPOSE = "faceblur_left_bare"
 """Custom property of a strip whose cover an editor removed, or in which nothing has to be covered."""
-
-EFFECT_MARK, MASK_MARK = "faceblur_effect", "faceblur_mask"
-"""Custom properties of a strip's node group: the settings it was made with, and the mask it belongs to."""
 
 
 def apply_analysis(
@@ -121,17 +118,14 @@ def put_cover(
             put_cover(scene, strip, mask, effect, document, own)
         return
     source = document.source
-    group = batch.get_groups(effect).make(
+    group = batch.get_groups(effect).ensure(
         f"Face Blur: {strip.name}",
+        mask,
         (source.width, source.height),
         MaskRecord.load(mask).unit_px,
         compute_largest_face_px(document),
         has_alpha=source.kind != "movie",
     )
-    # Blender does not count all users of the group, and would not save a group with no users.
-    group.use_fake_user = True
-    group[MASK_MARK] = mask
-    group[EFFECT_MARK] = asdict(effect)
     cover_strip(scene, strip, mask, group, batch)
     strip[MUST_BE_COVERED] = True
     strip.pop(UNCOVERED_ON_PURPOSE, None)

@@ -16,14 +16,21 @@ import bpy
 from bpy.app.handlers import persistent
 
 from ...core.translation import translate
-from ..common.context import refresh_shown_sequencers
+from ..common.context import drop_pictures_of_scenes, refresh_shown_sequencers
 from ..common.speeds import forget_speeds
 from ..masks.changes import forget_written, is_held, mark_dirty, watch_edits
 from ..masks.mask import extend_frame_range
 from ..masks.reading import adopt_layers
 from ..masks.record import DamagedRecordError, has_record, list_own_masks
 from .baked import forget_evaluated, mark_all_edited, mark_edited
-from .strips import forget_mask_timings, has_other_speeds, is_out_of_speed, list_pairs, sync_mask_strips
+from .strips import (
+    forget_mask_timings,
+    has_other_speeds,
+    is_out_of_speed,
+    list_pairs,
+    sync_after_edit,
+    sync_mask_strips,
+)
 
 _REFRESH_AFTER_S = 0.15
 """Delays a refresh, because a mask changes with every mouse move while a point is dragged."""
@@ -84,7 +91,7 @@ def _rewind(*_: object) -> None:
 @persistent
 def _on_edit(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
     """Update the covers after every edit. Blender does not call this when only the frame changes."""
-    sync_mask_strips(scene, with_speed=False)
+    sync_after_edit(scene)
     changed = [update.id.original for update in depsgraph.updates if isinstance(update.id, bpy.types.Mask)]
     changed = [mask for mask in changed if has_record(mask) and not is_held(mask)]
     for mask in changed:
@@ -140,6 +147,11 @@ def _prepare_render(scene: bpy.types.Scene, _: object = None) -> None:
     # that thread touches them.
     with_operators = threading.current_thread() is threading.main_thread()
     problems = sync_mask_strips(scene, with_speed=with_operators)
+    # The sequencer would render cached frames, with outdated masks.
+    for shown in bpy.data.scenes:
+        for _, _, mask_strip in list_pairs(shown):
+            mask_strip.invalidate_cache("RAW")
+    drop_pictures_of_scenes()
     for footage, modifier, mask_strip in list(list_pairs(scene)):
         if not with_operators and is_out_of_speed(scene, footage, mask_strip):
             modifier.input_mask_strip = None
@@ -149,7 +161,5 @@ def _prepare_render(scene: bpy.types.Scene, _: object = None) -> None:
                     name=footage.name,
                 )
             )
-        # The sequencer would render cached frames, with outdated masks.
-        mask_strip.invalidate_cache("RAW")
     for problem in problems:
         print(translate("Face Blur: {problem}", problem=problem))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Any
 
 import bpy
@@ -20,8 +19,7 @@ from ..common.footage import KINDS
 from ..common.marks import get_modifier
 from ..common.selection import list_selected
 from ..masks.record import DamagedRecordError
-from .compositing import StripGroups
-from .covering import EFFECT_MARK, MASK_MARK, get_picture_numbers, read_group_effect
+from .covering import get_picture_numbers, read_group_effect
 from .properties import read_effect_settings
 from .strips import CoverBatch, get_mask
 
@@ -49,31 +47,16 @@ def apply_chosen_effect(settings: Any, context: bpy.types.Context) -> None:
 
 def change_effects(scene: bpy.types.Scene, strips: Sequence[bpy.types.Strip], effect: EffectSettings) -> None:
     """Give covered strips an effect. Those whose mask is lost or damaged keep theirs, which the guard reports."""
-    groups = StripGroups(effect)
     batch = CoverBatch(scene, scene)
-    made: dict[int, bpy.types.NodeTree] = {}
     for strip in strips:
         modifier, mask = get_modifier(strip), get_mask(strip)
         if modifier is None or mask is None or read_group_effect(modifier.node_group) == effect:
             continue
-        # After a cut or a copy, strips share a group.
-        old = modifier.node_group.session_uid
-        if old not in made:
-            with suppress(FaceBlurError, DamagedRecordError):
-                made[old] = _make_group(groups, strip, mask, effect)
-        if old in made:
-            batch.set_group(modifier, made[old])
+        with suppress(FaceBlurError, DamagedRecordError):
+            name, numbers = f"Face Blur: {strip.name}", get_picture_numbers(mask)
+            batch.set_group(
+                modifier, batch.get_groups(effect).ensure(name, mask, *numbers, has_alpha=strip.type != "MOVIE")
+            )
             # Blender shows cached pictures of the strip otherwise.
             modifier.input_mask_strip.invalidate_cache("RAW")
     batch.remove_unused()
-
-
-def _make_group(
-    groups: StripGroups, strip: bpy.types.Strip, mask: bpy.types.Mask, effect: EffectSettings
-) -> bpy.types.NodeTree:
-    size, unit_px, face_px = get_picture_numbers(mask)
-    group = groups.make(f"Face Blur: {strip.name}", size, unit_px, face_px, strip.type != "MOVIE")
-    group.use_fake_user = True
-    group[MASK_MARK] = mask
-    group[EFFECT_MARK] = asdict(effect)
-    return group

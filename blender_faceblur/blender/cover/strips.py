@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import bpy
+import numpy as np
 
 from ...core.cover.effects import EffectSettings
 from ...core.translation import translate
@@ -51,6 +52,9 @@ class CoverBatch:
         self._sounds: dict[tuple[float, int], list[str]] = {}
         self._removed: list[str] = []
         self._made: dict[EffectSettings, StripGroups] = {}
+        self._places: dict[str, Any] = {}
+        self.waiting: set[str] = set()
+        """The names of the scenes that Blender has evaluated since; see `sync_after_edit`."""
         for owner in bpy.data.scenes:
             for strip in owner.sequence_editor.strips_all if owner.sequence_editor is not None else ():
                 for modifier in getattr(strip, "modifiers", ()):
@@ -89,21 +93,48 @@ class CoverBatch:
         names = self._sounds.get((strip.frame_start, strip.frame_final_start), ())
         return [self.scene.sequence_editor.strips_all[name] for name in names]
 
+    def choose_free_channel(self, strip: bpy.types.Strip) -> int:
+        """The first channel above `strip` that is free for its whole duration. From now on it is taken there."""
+        meta = strip.parent_meta()
+        owner = meta.name if meta is not None else ""
+        if owner not in self._places:
+            strips = (meta or self.scene.sequence_editor).strips
+            names = ("channel", "frame_final_start", "frame_final_end")
+            self._places[owner] = np.array([read_numbers(strips, name) for name in names])
+        channels, starts, ends = self._places[owner]
+        start, end = strip.frame_final_start, strip.frame_final_end
+        taken = set(channels[(starts < end) & (ends > start)].tolist())
+        for channel in range(strip.channel + 1, 129):
+            if channel not in taken:
+                self._places[owner] = np.append(self._places[owner], [[channel], [start], [end]], axis=1)
+                return channel
+        raise FaceBlurError(
+            translate("No channel above the strip '{name}' is free for its mask. Move the strip down.", name=strip.name)
+        )
+
+    def remove_now(self, strip: bpy.types.Strip) -> None:
+        """Remove a strip, whose channel is free then."""
+        _remove_strip(strip, self.operate)
+        self._places.clear()
+
     def get_groups(self, effect: EffectSettings) -> StripGroups:
         """What makes the groups of this batch's strips with an effect."""
         return self._made.setdefault(effect, StripGroups(effect))
 
-    def set_group(self, modifier: Any, group: bpy.types.NodeTree | None) -> None:
+    def set_group(self, modifier: Any, group: bpy.types.NodeTree) -> None:
         """Give a modifier its node group. If it was the last user of a group of ours, that is removed at the end."""
         old = modifier.node_group
         modifier.node_group = group
+        self._groups[group.session_uid] += 1
+        self._unused.pop(group.session_uid, None)
+        self._drop_group(old)
+
+    def _drop_group(self, group: bpy.types.NodeTree | None) -> None:
+        """Count one user of a group less."""
         if group is not None:
-            self._groups[group.session_uid] += 1
-            self._unused.pop(group.session_uid, None)
-        if old is not None:
-            self._groups[old.session_uid] -= 1
-            if not self._groups[old.session_uid] and old.get(MARK) == "strip":
-                self._unused[old.session_uid] = old
+            self._groups[group.session_uid] -= 1
+            if not self._groups[group.session_uid] and group.get(MARK) == "strip":
+                self._unused[group.session_uid] = group
 
     def set_mask_strip(self, modifier: Any, mask_strip: bpy.types.Strip) -> None:
         """Give a modifier its Mask strip. An earlier one that no other strip uses has been removed."""
@@ -114,8 +145,9 @@ class CoverBatch:
 
     def release(self, modifier: Any) -> None:
         """Take the group from a modifier that is about to be removed, and count its Mask strip no longer."""
-        # Removing a modifier does not decrease the group's user count (Blender 5.0.1, 5.2).
-        self.set_group(modifier, None)
+        # Setting no group would have Blender look at all strips. The group's user count stays too high then, as it is
+        # after other changes (see above), and no group of ours is saved or removed because of it.
+        self._drop_group(modifier.node_group)
         if modifier.input_mask_strip is not None:
             # It goes with the modifier. Blender looks at all strips when a modifier's Mask strip changes.
             self._mask_strips[modifier.input_mask_strip.name] -= 1
@@ -138,9 +170,16 @@ class CoverBatch:
                 strip.lock = False
             if together:
                 self.operate(together, bpy.ops.sequencer.delete)
+        removed = set(self._unused)
         if self._unused:
             bpy.data.batch_remove(list(self._unused.values()))
             self._unused.clear()
+        for groups in self._made.values():
+            groups.take_names(removed)
+
+
+_BATCHES: list[CoverBatch] = []
+"""The batches of `cover_together` that are at work."""
 
 
 @contextmanager
@@ -150,10 +189,14 @@ def cover_together(scene: bpy.types.Scene) -> Iterator[CoverBatch]:
     try:
         with borrow_selection(scene):
             batch = CoverBatch(scene, idle)
+            _BATCHES.append(batch)
             try:
                 yield batch
             finally:
                 batch.remove_unused()
+                _BATCHES.remove(batch)
+                for name in batch.waiting & set(bpy.data.scenes.keys()):
+                    bpy.data.scenes[name].update_tag()
     finally:
         bpy.data.scenes.remove(idle)
 
@@ -175,18 +218,23 @@ def cover_strip(
         with cover_together(scene) as own:
             return cover_strip(scene, strip, mask, group, own)
     modifier = get_modifier(strip)
+    mask_strip = modifier.input_mask_strip if modifier is not None else None
+    # If only the footage or its modifier was copied, two strips share a Mask strip, which cannot be where both are.
+    shared = mask_strip is not None and batch.is_shared(mask_strip)
+    channel = 0
+    if mask_strip is None or mask_strip.mask != mask or shared:
+        if mask_strip is not None and not shared:
+            batch.remove_now(mask_strip)
+        channel = batch.choose_free_channel(strip)
+        mask_strip = _add_mask_strip(batch.scene, strip, mask, channel)
     if modifier is None:
         # Blender 5.0.1 crashes here if the workspace has no sequencer scene; the batch has set one.
         modifier = strip.modifiers.new(MODIFIER_NAME, "COMPOSITOR")
-    mask_strip = modifier.input_mask_strip
-    # If only the footage or its modifier was copied, two strips share a Mask strip, which cannot be where both are.
-    shared = mask_strip is not None and batch.is_shared(mask_strip)
-    if mask_strip is None or mask_strip.mask != mask or shared:
-        if mask_strip is not None and not shared:
-            _remove_strip(mask_strip, batch.operate)
-        mask_strip = _add_mask_strip(batch, strip, mask)
-        batch.set_mask_strip(modifier, mask_strip)
+    # At once, because after a new strip and after a new group, Blender looks at all strips when next it looks for one.
     batch.set_group(modifier, group)
+    if channel:
+        _fit_mask_strip(batch, strip, mask_strip, channel)
+        batch.set_mask_strip(modifier, mask_strip)
     # With RELATIVE, Blender skips the modifier after the Mask strip's end, and the footage shows.
     wanted = {"input_mask_type": "STRIP", "mask_time": "ABSOLUTE", "mute": False, "enable": True}
     for name, value in wanted.items():
@@ -249,13 +297,19 @@ def _operate(scene: bpy.types.Scene, strips: Sequence[bpy.types.Strip], operator
         return bool(operator(**options) == {"FINISHED"})
 
 
-def _add_mask_strip(batch: CoverBatch, strip: bpy.types.Strip, mask: bpy.types.Mask) -> bpy.types.Strip:
-    scene = batch.scene
+def _add_mask_strip(
+    scene: bpy.types.Scene, strip: bpy.types.Strip, mask: bpy.types.Mask, channel: int
+) -> bpy.types.Strip:
     # Put it into the same meta strip, so that both move with that.
     strips = (strip.parent_meta() or scene.sequence_editor).strips
-    channel = _choose_free_channel(strips, strip)
     mask_strip = strips.new_mask(f"{strip.name} faces", mask, channel, round(strip.frame_start))
     mask_strip.mute = True
+    return mask_strip
+
+
+def _fit_mask_strip(batch: CoverBatch, strip: bpy.types.Strip, mask_strip: bpy.types.Strip, channel: int) -> None:
+    """Give a new Mask strip the timing of its footage and its place in `channel`, and connect the two."""
+    scene = batch.scene
     # The speeds of a strip with several may not have been measured yet. Then `sync_mask_strips` sets the mask's.
     if is_out_of_speed(scene, strip, mask_strip) and _can_have_speed(strip, mask_strip):
         _copy_speed(scene, strip, mask_strip, batch.operate)
@@ -267,7 +321,6 @@ def _add_mask_strip(batch: CoverBatch, strip: bpy.types.Strip, mask: bpy.types.M
         mask_strip.channel = channel
     # Connecting strips ends their earlier connections, so include the film's sound.
     batch.operate((strip, mask_strip, *_list_connected(batch, strip)), bpy.ops.sequencer.connect)
-    return mask_strip
 
 
 def _list_connected(batch: CoverBatch, strip: bpy.types.Strip) -> list[bpy.types.Strip]:
@@ -384,6 +437,15 @@ def sync_mask_strips(scene: bpy.types.Scene, with_speed: bool = True) -> list[st
     return problems
 
 
+def sync_after_edit(scene: bpy.types.Scene) -> None:
+    """Do what `sync_mask_strips` does without speeds, after Blender has evaluated a scene. While covers are changed
+    together, which evaluates it several times, that waits until Blender evaluates it after the end."""
+    if not _BATCHES:
+        sync_mask_strips(scene, with_speed=False)
+    for batch in _BATCHES:
+        batch.waiting.add(scene.name)
+
+
 def is_out_of_speed(scene: bpy.types.Scene, footage: bpy.types.Strip, mask_strip: bpy.types.Strip) -> bool:
     """Whether a Mask strip has another speed than its footage, or may have, because that is not known."""
     if has_several_speeds(footage):
@@ -477,20 +539,6 @@ def _copy_speed(
     finally:
         _RETIMED.discard(mask_strip.name)
     return not is_out_of_speed(scene, footage, mask_strip)
-
-
-def _choose_free_channel(strips: Any, strip: bpy.types.Strip) -> int:
-    """The first channel above `strip` that is free for its whole duration."""
-    channels, starts, ends = (
-        read_numbers(strips, name) for name in ("channel", "frame_final_start", "frame_final_end")
-    )
-    taken = set(channels[(starts < strip.frame_final_end) & (ends > strip.frame_final_start)].tolist())
-    for channel in range(strip.channel + 1, 129):
-        if channel not in taken:
-            return channel
-    raise FaceBlurError(
-        translate("No channel above the strip '{name}' is free for its mask. Move the strip down.", name=strip.name)
-    )
 
 
 def has_other_speeds(scene: bpy.types.Scene) -> bool:

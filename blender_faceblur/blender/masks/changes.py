@@ -82,34 +82,46 @@ def write_analysis(
     Returns the mask and the document that it now holds. An editor's changes are kept, see `merge_analysis`. A track
     whose layer was switched off stays off only if `is_same_track` matches it to the earlier one.
     """
-    switched_off: set[str] | None = None
-    if mask is not None and get_document_text(mask) is not None:
-        content = _read(mask)
-        record = content.record
-        hidden = {layer.name for layer in mask.layers if layer.hide_render}
-        names = {track for layer, track in record.get_tracks().items() if layer in hidden}
-        off = [track for track in content.document.tracks if track.name in names]
-        document = merge_analysis(content.document, document, *span)
-        switched_off = list_same_tracks(document.tracks, off)
-    elif mask is not None:
-        record = MaskRecord.load(mask)
-    else:
+    if mask is None:
         mask, record = make_mask(name, document, unit_px, first_frame)
-    mask.frame_end = mask.frame_start + max(document.source.frame_count, 1)
-    record.describe(document, unit_px, (mask.frame_start, mask.frame_end))
+        is_new = True
+    else:
+        is_new = get_document_text(mask) is None
+        record = MaskRecord.load(mask)
+        _report_changes()
     with hold(mask):
-        _write_layers(mask, record, document)
-        # An editor draws into the active layer, which should not be the picture's.
-        faces = [name for name in record.own[1:] if name in mask.layers]
-        if faces:
-            mask.layers.active = mask.layers[faces[0]]
-        forget_chosen(mask)
-        if switched_off is not None:
-            for layer, track in record.get_tracks().items():
-                if layer in mask.layers:
-                    mask.layers[layer].hide_render = track in switched_off
-        _store(mask, record, document)
+        # All within one call, because Blender evaluates the project at the end of each, which takes long with many
+        # strips.
+        with borrow_mask_editor(mask):
+            switched_off: set[str] | None = None
+            if not is_new:
+                content = _read(mask)
+                record = content.record
+                hidden = {layer.name for layer in mask.layers if layer.hide_render}
+                names = {track for layer, track in record.get_tracks().items() if layer in hidden}
+                off = [track for track in content.document.tracks if track.name in names]
+                document = merge_analysis(content.document, document, *span)
+                switched_off = list_same_tracks(document.tracks, off)
+            mask.frame_end = mask.frame_start + max(document.source.frame_count, 1)
+            record.describe(document, unit_px, (mask.frame_start, mask.frame_end))
+            _write_layers(mask, record, document)
+            # An editor draws into the active layer, which should not be the picture's.
+            faces = [name for name in record.own[1:] if name in mask.layers]
+            if faces:
+                mask.layers.active = mask.layers[faces[0]]
+            forget_chosen(mask)
+            if switched_off is not None:
+                for layer, track in record.get_tracks().items():
+                    if layer in mask.layers:
+                        mask.layers[layer].hide_render = track in switched_off
+            _store(mask, record, document)
+        _report_changes()
     return mask, document
+
+
+def _report_changes() -> None:
+    """Have Blender call the handlers for what Python has changed, which it does only after an update."""
+    bpy.context.view_layer.update()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +145,7 @@ def _sync(mask: bpy.types.Mask) -> _Content:
 
 
 def _read(mask: bpy.types.Mask) -> _Content:
-    # Blender reports changes that Python made only after an update.
-    bpy.context.view_layer.update()
+    _report_changes()
     record = MaskRecord.load(mask)
     document = load_document(mask)
     if _WATCHED.on and record.serial in _WATCHED.clean:
@@ -173,8 +184,8 @@ def _store(mask: bpy.types.Mask, record: MaskRecord, document: TrackDocument | N
         store_document(mask, record, document)
     else:
         record.save(mask)
-    # Blender reports what we wrote only after an update. Once the mask is no longer held, that would count as an edit.
-    bpy.context.view_layer.update()
+    # Once the mask is no longer held, what we wrote would count as an edit.
+    _report_changes()
     _WATCHED.clean.add(record.serial)
     refresh_masks([mask.name])
 
