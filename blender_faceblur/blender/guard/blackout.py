@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bpy
 
+from ..common.context import drop_pictures_of_scenes
 from .checks import CoverFault, check_scene, list_animation
 
 BLACKED_OUT = "faceblur_held"
@@ -38,6 +39,8 @@ def black_out(scene: bpy.types.Scene, with_review: bool = False, of_preview: boo
     for name, owner in {(fault.strip, fault.scene) for fault in faults}:
         own = bpy.data.scenes[owner]
         _blacken(own, own.sequence_editor.strips_all[name])
+    if faults:
+        drop_pictures_of_scenes()
     return faults
 
 
