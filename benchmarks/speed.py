@@ -307,7 +307,11 @@ class Plan:
 
     def analyse(self, film: Path, preset: str) -> None:
         settings = BatchSettings(preset=preset)
-        run_analysis(film, self._folder / "found.json", settings, lambda *_: None, lambda _: None)
+        # As in a batch, which has opened the film before.
+        frames = self._count * (self._options.repeat if film == self._longer else 1)
+        run_analysis(
+            film, self._folder / "found.json", settings, lambda *_: None, lambda _: None, expected_frames=frames
+        )
 
     def list_rows(self) -> dict[str, Timing]:
         options, clip, count = self._options, self._clip, self._count

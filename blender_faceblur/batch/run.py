@@ -442,7 +442,12 @@ class Run:
     def _search(self, warn: Warn) -> TrackDocument:
         """Analyse the source, and decide who stays visible. The document is written to `tracks`."""
         settings, on_progress = self.settings, self.reporter.show_progress
-        analyse = self.batch.stages.analyse or partial(run_analysis, storage=self._storage, worker=self.batch.worker)
+        analyse = self.batch.stages.analyse or partial(
+            run_analysis,
+            storage=self._storage,
+            worker=self.batch.worker,
+            expected_frames=self.info.frame_count,
+        )
         if settings.people is not None:
             settings.people.begin()
         analyse(self.job.source, self.tracks, settings, on_progress, warn)

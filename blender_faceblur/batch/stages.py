@@ -65,13 +65,20 @@ def run_analysis(
     warn: Warn,
     storage: Path | None = None,
     worker: LastingWorker | None = None,
+    expected_frames: int = 0,
 ) -> None:
     """Analyse a source in separate processes, and write the tracks document to `tracks`. Raises FaceBlurError.
 
-    With `storage` (a folder), an unfinished analysis of the same source and settings is resumed.
+    With `storage` (a folder), an unfinished analysis of the same source and settings is resumed. `expected_frames`: see
+    `AnalysisOptions`.
     """
     options = AnalysisOptions(
-        settings.preset, settings.margin, settings.provider, storage=storage, recognise=settings.people is not None
+        settings.preset,
+        settings.margin,
+        settings.provider,
+        storage=storage,
+        recognise=settings.people is not None,
+        expected_frames=expected_frames,
     )
     request = build_request(source, tracks, options)
 

@@ -11,6 +11,7 @@ import os
 import queue
 import sys
 import threading
+from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ def main() -> int:
     messages = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
     os.dup2(2, 1)
     # Not sys.stdin: a thread that waits in its buffer aborts Python 3.11 at exit.
-    requests = FileIO(0, "rb", closefd=False)
-    line = _read_line(requests)
+    requests = _read_lines(FileIO(0, "rb", closefd=False))
+    line = next(requests, "")
     try:
         paths = json.loads(line)["sys_path"]
         known = set(sys.path)
@@ -38,23 +39,20 @@ def main() -> int:
         return 2
     more: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_pass_requests, args=(requests, more), daemon=True).start()
-    lasting = sys.argv[1:] == [LASTING]
-    lines = itertools.chain([line], iter(more.get, None) if lasting else [])
-    return int(_import_work().serve(lines, messages, lasting))
+    return int(_import_work().serve(itertools.chain([line], iter(more.get, None)), messages, sys.argv[1:] == [LASTING]))
 
 
-def _read_line(requests: FileIO) -> str:
-    """The next line, empty at the end; the caller sends nothing after it before it is answered.
-
-    FileIO.readline would read byte by byte.
-    """
+def _read_lines(requests: FileIO) -> Iterator[str]:
+    """The lines up to the end. FileIO.readline would read byte by byte."""
     chunks: list[bytes] = []
-    while not chunks or not chunks[-1].endswith(b"\n"):
-        chunk = requests.read(_CHUNK_BYTES)
-        if not chunk:
-            break
-        chunks.append(chunk)
-    return b"".join(chunks).decode("utf-8")
+    while chunk := requests.read(_CHUNK_BYTES):
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            yield b"".join([*chunks, end, b"\n"]).decode("utf-8")
+            chunks = []
+        chunks.append(rest)
+    if any(chunks):
+        yield b"".join(chunks).decode("utf-8")
 
 
 def _import_work() -> Any:
@@ -73,9 +71,9 @@ def _import_work() -> Any:
     return importlib.import_module(f"{_NAME}.worker.work")
 
 
-def _pass_requests(requests: FileIO, more: queue.SimpleQueue[str]) -> None:
+def _pass_requests(requests: Iterator[str], more: queue.SimpleQueue[str]) -> None:
     """Put further requests into `more` until stdin ends, which happens when the parent closes it or dies, and exit."""
-    while line := _read_line(requests):
+    for line in requests:
         more.put(line)
     os._exit(3)
 

@@ -106,6 +106,8 @@ class AnalysisOptions:
     """The half-open source frames to analyse; None for all."""
     recognise: bool = False
     """Whether the process sends embeddings of the tracks' faces before the result."""
+    expected_frames: int = 0
+    """About how many frames the source has, if that is known: the analysis of a long film then starts sooner."""
 
 
 def build_request(
@@ -123,6 +125,7 @@ def build_request(
         list(options.span or ()),
         options.recognise,
         str(get_cache_folder()),
+        options.expected_frames,
     )
 
 

@@ -14,12 +14,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, Self
 
 from ..core.types import FaceBlurError
 from ..files.paths import get_bytecode_folder
 from .child import LASTING
-from .protocol import LONGEST_LINE, ErrorMessage, Finished, Running, parse_line, to_line
+from .protocol import LONGEST_LINE, ErrorMessage, Finished, PrepareRequest, Running, parse_line, to_line
 
 _CHILD = Path(__file__).resolve().with_name("child.py")
 
@@ -90,7 +90,8 @@ class WorkerProcess:
         self._writer = self._start_writer(request_line)
 
     def ask(self, request_line: str) -> bool:
-        """Send a lasting process that is ready another request; False if it has ended, or said more than it should."""
+        """Send a lasting process that is ready, or one that prepares itself, another request; False if it has ended, or
+        said more than it should."""
         self._writer.join(timeout=2)
         if self._writer.is_alive() or self._process.poll() is not None or not self.lines.empty():
             return False
@@ -156,6 +157,34 @@ class WorkerProcess:
                 # Unsent bytes of a request to a dead child: nothing will read them.
                 with contextlib.suppress(OSError):
                     stream.close()
+
+
+class PreparedProcesses:
+    """Worker processes that load what a job needs before it is known, which takes longer than many pictures. Those that
+    got no job end with the `with` block."""
+
+    def __init__(self, count: int) -> None:
+        """Raises FaceBlurError if one cannot be started."""
+        self._idle: list[WorkerProcess] = []
+        for _ in range(count):
+            self._idle.append(WorkerProcess(to_line(PrepareRequest())))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._idle:
+            process.kill()
+
+    def start(self, request_line: str) -> WorkerProcess:
+        """A process that has got the request, a new one if none is left. The caller ends it."""
+        if not self._idle:
+            return WorkerProcess(request_line)
+        process = self._idle.pop()
+        if process.ask(request_line):
+            return process
+        process.kill()
+        return WorkerProcess(request_line)
 
 
 def _put(lines: queue.Queue[str | None], line: str | None, stopped: threading.Event) -> bool:

@@ -2,7 +2,7 @@
 """The messages between the processes of an analysis: one JSON object per line, checked on arrival.
 
 Request lines go to a child's stdin, which stays open: when it closes, the child ends. Messages come on stdout. A
-lasting child gets its next request after it has sent Ready.
+lasting child gets its next request after it has sent Ready, or at any time if the first was a PrepareRequest.
 """
 
 from __future__ import annotations
@@ -83,6 +83,8 @@ class AnalysisRequest(BaseRequest):
     `cache` the folder that keeps which is faster, or empty. `storage` is the folder that stores analyses for reuse, or
     empty. `span` is a half-open range of frames, or empty for all. With `recognise` the process sends embeddings of the
     tracks' faces before the result, if it has just analysed the whole film; an EmbeddingsDone then follows them.
+    `expected_frames` is about how many frames there are, or 0: of a long film the other processes can then be started
+    before it is opened.
     """
 
     source: SourceRef
@@ -95,6 +97,12 @@ class AnalysisRequest(BaseRequest):
     span: list[int] = field(default_factory=list)
     recognise: bool = False
     cache: str = ""
+    expected_frames: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareRequest(BaseRequest):
+    """Load what the analysis of a segment needs. Nothing answers it; another request follows, which is the job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,6 +405,7 @@ ErrorMessage."""
 
 _KINDS: dict[str, type] = {
     "analyse": AnalysisRequest,
+    "prepare": PrepareRequest,
     "segment": SegmentRequest,
     "probe": ProbeRequest,
     "follow": TrackRequest,
@@ -425,6 +434,7 @@ _KINDS: dict[str, type] = {
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 _REQUESTS = (
     AnalysisRequest,
+    PrepareRequest,
     SegmentRequest,
     ProbeRequest,
     TrackRequest,

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -24,7 +25,7 @@ from ..core.types import FaceBlurError, SourceInfo, TrackDocument, TrackKind
 from ..detectors import get_detector
 from ..detectors.base import FaceDetector
 from ..detectors.passes import combine_passes, make_turned
-from ..detectors.providers import choose_providers, list_available
+from ..detectors.providers import CPU, choose_providers, list_available
 from ..files.paths import get_model_path
 from ..files.storage import name_stored, read_stored, store
 from ..recognition import get_recognizer
@@ -45,7 +46,7 @@ from .live_embedding import LiveEmbedder
 from .memory import MemoryRelease
 from .opening import open_requested, read_rate
 from .painting import paint
-from .process import NO_MEMORY, Heard, WorkerProcess, WorkerThread, listen
+from .process import NO_MEMORY, Heard, PreparedProcesses, WorkerThread, listen
 from .protocol import (
     AnalysisRequest,
     BoxEmbedding,
@@ -55,6 +56,7 @@ from .protocol import (
     Finished,
     Frame,
     PaintRequest,
+    PrepareRequest,
     ProbeRequest,
     Progress,
     ProtocolError,
@@ -83,12 +85,15 @@ from .verify import verify
 
 OnProgress = Callable[[Any], None]
 
+_USUAL_RATE = Fraction(25)
+"""Frames a second of a film that is not open yet."""
+
 
 def serve(lines: Iterator[str], messages: TextIO, lasting: bool) -> int:
     """Run the jobs of request lines; returns the exit code. Every expected failure is sent as an ErrorMessage.
 
-    With `lasting`, a Ready follows the last message of each job. The first failure ends the loop: nothing that a failed
-    job may have left behind is used for another one.
+    With `lasting`, a Ready follows the last message of each job; without it, the first job is the last. The first
+    failure ends the loop: nothing that a failed job may have left behind is used for another one.
     """
 
     def send(message: Any) -> None:
@@ -99,18 +104,23 @@ def serve(lines: Iterator[str], messages: TextIO, lasting: bool) -> int:
     with Networks() as networks:
         for line in lines:
             code = _run_job(line, send, networks)
-            if code != 0:
+            if code is None:
+                continue
+            if code != 0 or not lasting:
                 return code
             networks.close_failed()
-            if lasting:
-                send(Ready())
-                release.count_job()
+            send(Ready())
+            release.count_job()
     return 0
 
 
-def _run_job(line: str, send: OnProgress, networks: Networks) -> int:
+def _run_job(line: str, send: OnProgress, networks: Networks) -> int | None:
+    """Run a request's job; returns the exit code, or None after a preparation, which the job follows."""
     try:
-        request: object = parse_line(line, (*_WORK, *_DETECTING_WORK))
+        request: object = parse_line(line, (*_WORK, *_DETECTING_WORK, PrepareRequest))
+        if isinstance(request, PrepareRequest):
+            _prepare()
+            return None
         if type(request) in _DETECTING_WORK:
             _DETECTING_WORK[type(request)](request, send, networks)
         else:
@@ -122,6 +132,13 @@ def _run_job(line: str, send: OnProgress, networks: Networks) -> int:
         send(ErrorMessage(NO_MEMORY))
         return 1
     return 0
+
+
+def _prepare() -> None:
+    """Load the libraries that the analysis of a film needs."""
+    import av  # noqa: F401
+    import cv2  # noqa: F401
+    import onnxruntime  # noqa: F401
 
 
 def _detect_segment(request: SegmentRequest, send: OnProgress, networks: Networks) -> None:
@@ -178,9 +195,19 @@ def _warn_newly(detectors: Iterable[FaceDetector], known: int, send: OnProgress)
 
 
 def _lead(request: AnalysisRequest, send: OnProgress, networks: Networks) -> None:
-    analysis = _Analysis(request, send, networks)
-    with analysis.source:
-        analysis.run()
+    # Before anything else: they load their libraries while this process loads its own and opens the film.
+    with PreparedProcesses(_count_expected(request) - 1) as others:
+        analysis = _Analysis(request, send, networks, others)
+        with analysis.source:
+            analysis.run()
+
+
+def _count_expected(request: AnalysisRequest) -> int:
+    """How many processes will probably share the film, this one included."""
+    rate = read_rate(request.source) or _USUAL_RATE
+    frames = request.span[1] - request.span[0] if len(request.span) == 2 else request.expected_frames
+    processes = count_processes(get_preset(request.preset), CPU, request.processes)
+    return len(split_range(max(0, frames), float(rate), processes))
 
 
 class _Analysis:
@@ -190,8 +217,11 @@ class _Analysis:
     Its methods raise FaceBlurError if the request cannot be carried out.
     """
 
-    def __init__(self, request: AnalysisRequest, send: OnProgress, networks: Networks) -> None:
-        self._request, self._send, self._networks, self._began = request, send, networks, time.monotonic()
+    def __init__(
+        self, request: AnalysisRequest, send: OnProgress, networks: Networks, others: PreparedProcesses
+    ) -> None:
+        self._request, self._send, self._networks, self._others = request, send, networks, others
+        self._began = time.monotonic()
         self._preset = get_preset(request.preset)
         if not MARGINS[0] <= request.margin <= MARGINS[1]:
             raise FaceBlurError(f"The margin must be between {MARGINS[0]} and {MARGINS[1]}.")
@@ -297,7 +327,7 @@ class _Analysis:
                 elif not frames and own is None:
                     own = number
                 elif not frames:
-                    processes[number] = WorkerProcess(to_line(self._request_segment(part)))
+                    processes[number] = self._others.start(to_line(self._request_segment(part)))
             if own is not None:
                 # Last, since it takes time from the start of the others.
                 processes[own] = WorkerThread(partial(self._detect_here, self._request_segment(parts[own][0])))

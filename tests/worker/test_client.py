@@ -35,8 +35,10 @@ from blender_faceblur.worker.protocol import (
     Finished,
     Frame,
     Message,
+    ProbeRequest,
     Progress,
     ProtocolError,
+    Providers,
     Result,
     Running,
     SegmentRequest,
@@ -428,12 +430,68 @@ def test_a_killed_segment_fails_the_job(film: Path, tmp_path: Path, monkeypatch:
             started.append(self)
             self._process.kill()
 
-    monkeypatch.setattr(work, "WorkerProcess", Dying)
+    monkeypatch.setattr(process, "WorkerProcess", Dying)
     request = build_request(film, tmp_path / "tracks.json", AnalysisOptions("fast", processes=2))
     with pytest.raises(FaceBlurError, match=r"process 2 crashed|process 2 has stopped"):
         work._lead(request, lambda message: None, ensemble.Networks())
     assert not (tmp_path / "tracks.json").exists()
     assert len(started) == 1 and started[0]._process.poll() is not None
+
+
+def analyse_prepared(
+    film: Path, tracks: Path, monkeypatch: pytest.MonkeyPatch, *, expected_frames: int, dies: bool = False
+) -> list[int]:
+    """Analyse a film in this process and another one; returns how many further requests each that was started took."""
+    started: list[Counted] = []
+
+    class Counted(WorkerProcess):
+        def __init__(self, line: str) -> None:
+            super().__init__(line)
+            started.append(self)
+            self.asked = 0
+            if dies and len(started) == 1:
+                self._process.kill()
+                self._process.wait()
+
+        def ask(self, request_line: str) -> bool:
+            took = super().ask(request_line)
+            self.asked += took
+            return took
+
+    monkeypatch.setattr(process, "WorkerProcess", Counted)
+    options = AnalysisOptions("fast", processes=2, expected_frames=expected_frames)
+    work._lead(build_request(film, tracks, options), lambda message: None, ensemble.Networks())
+    assert all(one._process.poll() is not None for one in started)
+    return [one.asked for one in started]
+
+
+def test_a_process_that_prepared_itself_gets_a_part(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need_models()
+    assert analyse_prepared(film, tmp_path / "plain.json", monkeypatch, expected_frames=0) == [0]
+    assert analyse_prepared(film, tmp_path / "prepared.json", monkeypatch, expected_frames=200) == [1]
+    # One that has ended gets no part.
+    assert analyse_prepared(film, tmp_path / "again.json", monkeypatch, expected_frames=200, dies=True) == [0, 0]
+    first = (tmp_path / "plain.json").read_bytes()
+    assert (tmp_path / "prepared.json").read_bytes() == first and (tmp_path / "again.json").read_bytes() == first
+
+
+def test_a_process_that_prepared_itself_in_vain_ends() -> None:
+    with process.PreparedProcesses(2) as prepared:
+        processes = list(prepared._idle)
+        assert len(processes) == 2
+    assert all(one._process.poll() is not None for one in processes)
+
+
+def test_a_process_takes_its_job_before_it_is_prepared(film: Path) -> None:
+    """Both requests may arrive at once."""
+    with process.PreparedProcesses(1) as prepared:
+        one = prepared.start(to_line(ProbeRequest()))
+        line = one.lines.get(timeout=120)
+        assert line is not None and isinstance(parse_line(line, (Providers,)), Providers)
+        assert one.lines.get(timeout=60) is None
+        one.kill()
 
 
 def write_glide(folder: Path, count: int) -> list[str]:

@@ -187,7 +187,12 @@ def _detect(
             for turn, preset in enumerate(presets):
                 tracks = workplace.folder / f"tracks-{number}-{turn}.json"
                 options = AnalysisOptions(
-                    preset, settings.margin, settings.provider, storage=get_stored_analyses_folder(), span=found.span
+                    preset,
+                    settings.margin,
+                    settings.provider,
+                    storage=get_stored_analyses_folder(),
+                    span=found.span,
+                    expected_frames=found.frames,
                 )
                 request = build_request(found.footage.to_source_ref(rate), tracks, options)
                 first, last = ((before + part / len(presets) * found.frames) / everything for part in (turn, turn + 1))
