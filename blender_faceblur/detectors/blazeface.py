@@ -14,7 +14,6 @@ from __future__ import annotations
 import sys
 import types
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +146,9 @@ def _get_first_line(error: Exception) -> str:
 
 def _load_mediapipe() -> Any:
     """The parts of MediaPipe that are used here; FaceBlurError, in one line, if they cannot be loaded."""
+    # Not at the top: that took each process of an analysis 17 ms.
+    from importlib import metadata
+
     how = f"in a checkout, build.py installs mediapipe {VERSION} when a preset needs it"
     try:
         version = metadata.version("mediapipe")

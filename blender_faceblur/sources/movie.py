@@ -138,7 +138,6 @@ class MovieSource(FrameSource):
         self._damaged: set[int] = set()
         self._ended_at: int | None = None
         self._is_cut_off = self._begins_early = self._seeks_wrong = False
-        self._keeps_timing = timing is not None
         self._untimed: list[int] = []
         if facts is not None:
             self._take_facts(facts)
@@ -162,7 +161,7 @@ class MovieSource(FrameSource):
             survey = self._survey(container)
         self._is_cut_off = bool(survey.missing)
         self._pictures = len(survey.times) if survey.whole else 0
-        self._move_start(survey)
+        self._move_start(survey, keeps_length=timing is not None)
         if self._count < 1:
             raise FaceBlurError(
                 f"{path.name}: the film has no length or no frames, so Blender cannot show it; convert it first"
@@ -203,11 +202,10 @@ class MovieSource(FrameSource):
         self.blender_losses = tuple(warnings + surveyed)
 
     def list_facts(self) -> MovieFacts | None:
-        """What another `MovieSource` of the same film needs; None of a film that it must examine itself: one whose
-        times do not fit into a message, or that is a copy of another film."""
+        """What another `MovieSource` of the same film needs; None of a film whose times do not fit into a message."""
         times = [self._start, self._first_time, *self._untimed]
         # The same as the messages' limits. A picture without a time has the least number of 64 bits.
-        if self._keeps_timing or len(self._untimed) > 1000 or any(abs(time) >= 1 << 53 for time in times):
+        if len(self._untimed) > 1000 or any(abs(time) >= 1 << 53 for time in times):
             return None
         info = self.info
         return MovieFacts(
@@ -581,7 +579,7 @@ class MovieSource(FrameSource):
                 container.seek(self._compute_seek_time(0), stream=container.streams[self._stream_index])
         yield from self._decode(container)
 
-    def _move_start(self, survey: _Survey) -> None:
+    def _move_start(self, survey: _Survey, *, keeps_length: bool) -> None:
         """Let the frames begin with the first picture and end with the last, where Blender's rules do not."""
         steps = 1.0 / float(self._rate * self._time_base)
         times = [shown_at for shown_at, _ in survey.times]
@@ -599,7 +597,7 @@ class MovieSource(FrameSource):
                 f"{self._path.name}: the film begins before time zero, so Blender cannot show its start; "
                 "convert it first"
             )
-        if self._keeps_timing:
+        if keeps_length:
             return
         if self._begins_early and not survey.whole:
             self._count += round(-self._start / steps)

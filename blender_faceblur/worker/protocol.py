@@ -145,7 +145,8 @@ class VerifyRequest(BaseRequest):
     order. `place` is the 2 x 3 matrix, row by row, from the source's pixels to the film's; empty: the same pixels. With
     `processes` 0 the child chooses their number. With `part` (half-open range of film frames) only these frames are
     compared, and their comparisons are written to `output`. `source` must be the one from which `tracks` was made.
-    `voice` is what became of the sound (see `delivery.voice`).
+    `voice` is what became of the sound (see `delivery.voice`). With `facts` the source is the film that they describe,
+    and with `film_facts` so is `film`; neither must have changed since.
     """
 
     source: SourceRef
@@ -160,6 +161,8 @@ class VerifyRequest(BaseRequest):
     processes: int = 0
     part: list[int] = field(default_factory=list)
     voice: str = "keep"
+    facts: MovieFacts | None = None
+    film_facts: MovieFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,8 +78,17 @@ class _Comparisons:
 
         Returns the requests, which name these files, in the order of the parts, and sentences about the two films.
         """
+        facts, film_facts = (
+            one.list_facts() if isinstance(one, MovieSource) else None for one in (self.source, self.film)
+        )
         requests = [
-            replace(self.request, output=str(folder / f"{number}.jsonl"), part=list(part))
+            replace(
+                self.request,
+                output=str(folder / f"{number}.jsonl"),
+                part=list(part),
+                facts=facts,
+                film_facts=film_facts,
+            )
             for number, part in enumerate(parts)
         ]
         return requests, _run_parts(requests, _Pace(self.film.info.frame_count, self.send))
@@ -222,12 +231,15 @@ class _Pace:
 
 def _open_both(request: VerifyRequest, document: TrackDocument) -> Iterator[FrameSource]:
     """The source, then the film. Raises FaceBlurError if the source was not analysed or the film does not fit."""
-    source = open_requested(replace(request.source, fingerprint=document.source.fingerprint))
+    wanted = replace(request.source, fingerprint=document.source.fingerprint)
+    source = open_requested(wanted, facts=request.facts)
     yield source
     info = source.info
     timeline = bool(request.shown or request.place)
     timing = (info.frame_rate, info.frame_count) if info.kind == "movie" and not timeline else None
-    film = open_source(Path(request.film), timing=timing)
+    path = Path(request.film)
+    facts = request.film_facts
+    film = MovieSource(path, facts=facts) if facts is not None else open_source(path, timing=timing)
     yield film
     size = source.info.width, source.info.height
     if not request.place and (film.info.width, film.info.height) != size:

@@ -81,7 +81,6 @@ from .protocol import (
 from .reporting import REPORTING
 from .thumbnails import cut_faces
 from .tracking import track_region
-from .verify import verify
 
 OnProgress = Callable[[Any], None]
 
@@ -455,6 +454,13 @@ class _Collector:
         )
 
 
+def _verify(request: VerifyRequest, send: OnProgress, networks: Networks) -> None:
+    # Not at the top: that took each process of an analysis 45 ms.
+    from .verify import verify
+
+    verify(request, send, networks)
+
+
 def _probe(request: ProbeRequest, send: OnProgress) -> None:
     send(Providers(list_available()))
 
@@ -462,7 +468,7 @@ def _probe(request: ProbeRequest, send: OnProgress) -> None:
 _DETECTING_WORK: dict[type, Callable[[Any, OnProgress, Networks], None]] = {
     AnalysisRequest: _lead,
     SegmentRequest: _detect_segment,
-    VerifyRequest: verify,
+    VerifyRequest: _verify,
 }
 """The jobs that open networks which the next job can use."""
 

@@ -337,12 +337,24 @@ def test_a_film_whose_facts_another_process_sent_is_the_same(film: Path, tmp_pat
         assert vars(again) == vars(opened)
         pairs = list(zip(again.read_frames(90, 110), opened.read_frames(90, 110), strict=True))
         assert len(pairs) == 20 and all(np.array_equal(one[1], other[1]) for one, other in pairs)
+    timed = MovieSource(copy, (Fraction(30), 50))
+    assert vars(MovieSource(copy, facts=timed.list_facts())) == vars(timed) and timed.info.frame_count == 50
     untimed = MovieSource(copy)
     untimed._first_time = -(1 << 63)
     assert untimed.list_facts() is None
     copy.write_bytes(film.read_bytes()[:-1] + b"!")
     with pytest.raises(FaceBlurError, match=r"film\.mp4 has changed since it was opened"):
         open_requested(sent.source, facts=sent.facts)
+
+
+def test_a_process_loads_only_what_its_job_needs() -> None:
+    """Each process of an analysis waits for that."""
+    code = "import sys; from blender_faceblur.worker import work; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "blender_faceblur.worker.work" in loaded
+    heavy = {"blender_faceblur.worker.verify", "importlib.metadata", "cv2", "av", "onnxruntime"}
+    assert not heavy & loaded
 
 
 def need_models() -> None:
