@@ -34,7 +34,7 @@ from blender_faceblur.core.document import editing
 from blender_faceblur.core.review.groups import list_open, list_review_groups
 from blender_faceblur.core.review.queue import ReviewEntry, record_verdict
 from blender_faceblur.core.review.timeline import FilmInTimeline, rank_timeline
-from blender_faceblur.core.types import Ellipse, Sample, Track, TrackDocument, Verdict
+from blender_faceblur.core.types import Ellipse, Evidence, Sample, Track, TrackDocument, Verdict
 
 from .accuracy import describe_machine, print_report
 from .annotations import CLEAR, HARD, TrueFace
@@ -104,7 +104,7 @@ class Result:
     exposed: dict[Appearance, int]
     """The frames in which each appearance is not covered."""
     phantoms: int
-    """Covered tracks that lie on no face in most of their frames."""
+    """Covered tracks that lie on no face in most of the frames in which they were detected."""
 
 
 def plan(people: int, minutes: float, seed: int) -> list[Appearance]:
@@ -324,6 +324,8 @@ def measure(document: TrackDocument, planned: Sequence[Appearance]) -> Result:
     for track in document.tracks:
         # What is switched off covers nothing.
         shown = [s for s in track.samples if not any(start <= s.source_frame < stop for start, stop in track.off)]
+        # Covers begin before and end after a face, which matters where it is brief.
+        shown = [s for s in shown if s.evidence in (Evidence.DETECTED, Evidence.LOCKED)] or shown
         on_face = sum(truth.find(s.source_frame, s.ellipse.cx, s.ellipse.cy) is not None for s in shown)
         phantoms += bool(shown) and on_face < len(shown) / 2
     return Result(exposed, phantoms)

@@ -386,7 +386,7 @@ def to_html(content: Mapping[str, Any]) -> str:
         _show_faces(content["faces"]),
         "<h2>Evidence</h2>",
         _show_coverage(content["coverage"]),
-        "<h2>Not covered</h2>",
+        "<h2>Ignored: not covered</h2>",
         _build_table(
             (track["name"], f"{', '.join(_format_range(*span) for span in track['spans'])} ({track['reason']})")
             for track in _list_suppressed(content)
@@ -462,7 +462,7 @@ def _format_shown(content: Mapping[str, Any]) -> list[str]:
         for number, sentence in (
             (len(off), f"Faces that are switched off in some frames: {', '.join(off)}."),
             (len(allowed), f"Faces that stay visible on purpose: {', '.join(track['name'] for track in allowed)}."),
-            (len(weak), f"Tracks that are not covered, as the program takes them for no faces: {len(weak)}."),
+            (len(weak), f"Ignored tracks, which are not covered, as the program takes them for no faces: {len(weak)}."),
             (left, f"Places to review that nobody has reviewed: {left}."),
         )
         if number

@@ -70,3 +70,17 @@ def test_the_plan_fills_the_film_and_has_every_look() -> None:
     frames = 20 * 60 * RATE
     assert {one.look for one in planned} == set(Look) and {one.who for one in planned} == set(range(60))
     assert all(0 <= one.start < one.stop <= frames for one in planned)
+
+
+def test_a_brief_face_whose_cover_begins_before_it_and_ends_after_it_is_no_phantom() -> None:
+    document = build()
+    one = Appearance(0, Look.BRIEF, 20, 23, 150.0, 150.0, 0.0)
+    samples = [
+        Sample(frame, effort.place_face(one, 21).ellipse, Evidence.DETECTED if seen else Evidence.EXTRAPOLATED, 0.9)
+        for frame in range(15, 28)
+        for seen in (one.start <= frame < one.stop,)
+    ]
+    document.tracks = [Track("Face 01", samples)]
+    assert effort.measure(document, [one]).phantoms == 0
+    document.tracks = [Track("Face 01", [replace(s, evidence=Evidence.DETECTED) for s in samples])]
+    assert effort.measure(document, [one]).phantoms == 1

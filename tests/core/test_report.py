@@ -252,7 +252,7 @@ def test_what_is_shown_or_left_open_is_in_the_headline_and_no_correction_of_the_
         f"nobody has reviewed: {content['doubts_left']}.",
     ):
         assert words in head and content["doubts_left"] > 0
-    uncovered, _, corrections = rest.partition("<h2>Not covered</h2>")[2].partition("<h2>Corrections</h2>")
+    uncovered, _, corrections = rest.partition("<h2>Ignored: not covered</h2>")[2].partition("<h2>Corrections</h2>")
     assert "Ignored 01" in uncovered and "Face 07" not in uncovered
     assert "Face 07: not covered" in corrections and "Ignored 01" not in corrections.partition("<h2>")[0]
     document.tracks, document.uncovered, document.review_items = document.tracks[1:], [], []

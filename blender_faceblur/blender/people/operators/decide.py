@@ -207,6 +207,8 @@ class FACEBLUR_OT_decide_on_faces(bpy.types.Operator):
                 grid, order = make_grid(region, context.preferences.system.ui_scale), SHEET.list_order()
                 touched = {order[n] for n in grid.list_within(SHEET.drag, len(order), SHEET.scroll)}
                 selection.keys = selection.keys | touched if self._extend or self._through else touched
+                # Shift goes on from there.
+                selection.active = max(touched, key=order.index, default=selection.active)
             elif cell is None:
                 if not self._extend and not self._through and not SHEET.confirming:
                     selection.keys = set()
