@@ -23,6 +23,7 @@ from blender_faceblur.blender.correction.picking import choose_face, find_covere
 from blender_faceblur.blender.cover.covering import cover_footage
 from blender_faceblur.blender.cover.strips import get_mask
 from blender_faceblur.blender.keymaps import MOUSE_KEYS
+from blender_faceblur.blender.masks.chosen_face import get_chosen_layer
 from blender_faceblur.blender.masks.document import load_document
 from blender_faceblur.blender.masks.record import MaskRecord
 from blender_faceblur.blender.review.queue import get_current, list_entries
@@ -261,4 +262,8 @@ def test_a_click_beside_the_faces_another_strip_and_a_detection_release_the_chos
     # A row of the list, also the active one.
     mask = get_mask(strips["disk"])
     scene.faceblur.active_row = mask.active_layer_index
-    assert press_move(beside)[1] == mask.layers.active.name
+    assert get_chosen_layer(strips["disk"], mask) == mask.layers.active.name
+    mask.layers.active.name = "Witness"
+    assert get_chosen_layer(strips["disk"], mask) == "Witness", "a renamed face stays chosen"
+    mask.layers.remove(mask.layers["Witness"])
+    assert get_chosen_layer(strips["disk"], mask) == "", "another face does not take its place"

@@ -19,6 +19,8 @@ class ChosenFace:
     strip: str = ""
     mask: str = ""
     layer: str = ""
+    row: tuple[int, int] = (0, 0)
+    """The layer's place and the number of layers, by which it is known after an editor has renamed it."""
 
 
 _CHOSEN = ChosenFace()
@@ -29,6 +31,7 @@ def mark_chosen(strip: bpy.types.Strip, mask: bpy.types.Mask) -> None:
     layer = mask.layers.active
     _CHOSEN.scene, _CHOSEN.strip, _CHOSEN.mask = strip.id_data.name, strip.name, mask.name
     _CHOSEN.layer = layer.name if layer is not None else ""
+    _CHOSEN.row = _get_row(mask)
 
 
 def forget_chosen(mask: bpy.types.Mask | None = None) -> None:
@@ -42,5 +45,11 @@ def get_chosen_layer(strip: bpy.types.Strip | None, mask: bpy.types.Mask | None)
     if strip is None or mask is None or mask.layers.active is None:
         return ""
     name = str(mask.layers.active.name)
+    if mask.name == _CHOSEN.mask and _CHOSEN.layer not in mask.layers and _CHOSEN.row == _get_row(mask):
+        _CHOSEN.layer = name
     chosen = _CHOSEN.scene, _CHOSEN.strip, _CHOSEN.mask, _CHOSEN.layer
     return name if chosen == (strip.id_data.name, strip.name, mask.name, name) else ""
+
+
+def _get_row(mask: bpy.types.Mask) -> tuple[int, int]:
+    return int(mask.active_layer_index), len(mask.layers)
