@@ -15,7 +15,7 @@ from pathlib import Path
 from ..core.document.tracks_file import read_document
 from ..core.types import FaceBlurError, SourceInfo, TrackDocument
 
-VERSION = 10
+VERSION = 11
 """Increase it when the same source and settings give a different result."""
 
 MOST_BYTES = 200_000_000
