@@ -265,11 +265,13 @@ def test_a_track_is_as_sharp_as_its_sharpest_moment_and_unknown_if_nobody_looked
         assert [track.sharpness for track in linked.tracks] == [expected]
 
 
-def link_alone(side: float = 300.0, last: int = 50, every: int = 1, other: float = 0.0) -> LinkedTracks:
+def link_alone(
+    side: float = 300.0, last: int = 50, every: int = 1, other: float = 0.0, left: float = 100.0
+) -> LinkedTracks:
     """A square that one detector finds weakly and no network takes for a face, and a clear face in a share of the time
     from its first frame on."""
     table = ObservationTable([Segment(0, COUNT)])
-    box, clear = np.array([600.0, 200.0, 600.0 + side, 200.0 + side]), np.array([100.0, 100.0, 180.0, 200.0])
+    box, clear = np.array([600.0, 200.0, 600.0 + side, 200.0 + side]), np.array([left, 300.0, left + 80.0, 400.0])
     for frame in range(COUNT):
         found = []
         if 10 <= frame <= last and frame % every == 0:
@@ -300,3 +302,7 @@ def test_what_is_small_brief_rarely_found_or_beside_a_face_is_not_covered_for_be
 def test_a_face_that_is_covered_for_a_moment_does_not_uncover_what_is_alone_otherwise() -> None:
     linked = link_alone(last=55, other=0.1)
     assert len(linked.tracks) == 2 and not linked.uncovered
+
+
+def test_what_is_alone_does_not_replace_the_cover_of_a_face_within_it() -> None:
+    assert len(link_alone(last=55, other=0.2, left=700.0).tracks) == 2

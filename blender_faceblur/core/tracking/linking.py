@@ -197,6 +197,7 @@ def link_tracks(
         if logit is not None
         and (logit < FACE_PROBABILITY.certain_logit or lasts_unconfirmed(trajectory, frame_rate, detected_frames))
     }
+    alone: set[int] = set()
     if has_several_detectors and shows_faces:
         alone = _find_alone(trajectories, reasons, frame_size, frame_rate, detected_frames)
         doubtful |= alone
@@ -208,7 +209,7 @@ def link_tracks(
         bool(reason) and not (cover_uncertain and _is_likely(trajectory, strong_confidence, frame_size))
         for trajectory, reason in zip(trajectories, reasons, strict=True)
     ]
-    kept = _drop_contained(list(zip(trajectories, reasons, suppressed, strict=True)))
+    kept = _drop_contained(list(zip(trajectories, reasons, suppressed, strict=True)), alone)
     parts = [
         _list_parts(trajectory, cuts, frame_rate, bool(reason), id(trajectory) in doubtful and not is_suppressed)
         for trajectory, reason, is_suppressed in kept
@@ -549,15 +550,22 @@ def _to_review_item(name: str, trajectory: Trajectory, reason: Suppression, fram
 
 
 def _drop_contained(
-    trajectories: list[tuple[Trajectory, Suppression | None, bool]],
+    trajectories: list[tuple[Trajectory, Suppression | None, bool]], alone: set[int]
 ) -> list[tuple[Trajectory, Suppression | None, bool]]:
-    """Drop trajectories that lie within a covered one in all of their frames; the bools mark suppressed ones."""
+    """Drop trajectories that lie within a covered one in all of their frames; the bools mark suppressed ones.
+
+    What is covered only because it is alone (`alone`: identities) takes no covered one with it, which would show as
+    soon as somebody uncovers the larger one.
+    """
     ordered = sorted(trajectories, key=lambda p: (p[2], -len(p[0].frames)))
     extents = _Extents([trajectory for trajectory, *_ in ordered])
     kept = np.zeros(len(ordered), np.bool_)
-    for number, (trajectory, _, _) in enumerate(ordered):
+    for number, (trajectory, _, is_suppressed) in enumerate(ordered):
         kept[number] = not any(
-            kept[other] and not ordered[other][2] and _is_contained(trajectory, ordered[other][0])
+            kept[other]
+            and not ordered[other][2]
+            and (is_suppressed or id(ordered[other][0]) not in alone)
+            and _is_contained(trajectory, ordered[other][0])
             for other in extents.list_meeting(trajectory)
             if other < number
         )
