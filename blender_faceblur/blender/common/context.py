@@ -87,8 +87,8 @@ def borrow_mask_editor(mask: bpy.types.Mask) -> Iterator[bpy.types.Scene]:
                 yield scene
             finally:
                 del _KEYING[mask.name]
-            space.mask = shown_mask
-            space.mode = shown_mode
+                space.mask = shown_mask
+                space.mode = shown_mode
     finally:
         bpy.data.scenes.remove(scene)
 
