@@ -28,7 +28,7 @@ from ..exchange.tables import write_tracks
 from ..files.workplace import Workplace, hold_folder, place_file
 from ..reporting.progress import Outcome, Reporter, Totals
 from ..reporting.report import ReportSubject, collect_report, draw_faces, list_findings, write_report
-from ..sources import MovieSource, SourceGuard, open_source
+from ..sources import MovieFacts, MovieSource, SourceGuard, open_source
 from ..worker.client import LastingWorker
 from ..worker.memory import MemoryRelease
 from . import mattes
@@ -136,6 +136,7 @@ class Run:
     _blender_losses: tuple[str, ...]
     _turn: int
     _start: Fraction | None
+    _facts: MovieFacts | None
     _storage: Path
     """The folder that keeps unfinished work for a later run."""
 
@@ -236,6 +237,7 @@ class Run:
             self.guard = SourceGuard(self.job.source)
             self.info, self._blender_losses, self._turn = source.info, source.blender_losses, source.turn
             self._start = source.start_s if isinstance(source, MovieSource) else None
+            self._facts = source.list_facts() if isinstance(source, MovieSource) else None
             needs_blender = self.job.save_blend is not None or (self.settings.render and not self.settings.is_direct)
             if needs_blender and source.blender_problem:
                 raise FaceBlurError(source.blender_problem)
@@ -447,6 +449,7 @@ class Run:
             storage=self._storage,
             worker=self.batch.worker,
             expected_frames=self.info.frame_count,
+            facts=self._facts,
         )
         if settings.people is not None:
             settings.people.begin()

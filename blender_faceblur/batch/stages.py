@@ -16,6 +16,7 @@ from ..core.types import FaceBlurError, Warn
 from ..core.verification.findings import Verification, from_json
 from ..files.paths import get_unfinished_analyses_folder
 from ..files.workplace import Workplace, holds_work
+from ..sources import MovieFacts
 from ..worker.client import (
     AnalysisOptions,
     LastingWorker,
@@ -66,11 +67,12 @@ def run_analysis(
     storage: Path | None = None,
     worker: LastingWorker | None = None,
     expected_frames: int = 0,
+    facts: MovieFacts | None = None,
 ) -> None:
     """Analyse a source in separate processes, and write the tracks document to `tracks`. Raises FaceBlurError.
 
-    With `storage` (a folder), an unfinished analysis of the same source and settings is resumed. `expected_frames`: see
-    `AnalysisOptions`.
+    With `storage` (a folder), an unfinished analysis of the same source and settings is resumed. `expected_frames` and
+    `facts`: see `AnalysisOptions`.
     """
     options = AnalysisOptions(
         settings.preset,
@@ -79,6 +81,7 @@ def run_analysis(
         storage=storage,
         recognise=settings.people is not None,
         expected_frames=expected_frames,
+        facts=facts,
     )
     request = build_request(source, tracks, options)
 

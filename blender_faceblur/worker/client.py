@@ -16,6 +16,7 @@ from ..core.detection.settings import DEFAULT_MARGIN
 from ..core.types import Box, Ellipse, FaceBlurError
 from ..detectors.providers import choose_providers, label_provider
 from ..files.paths import get_cache_folder
+from ..sources import MovieFacts
 from .process import WorkerProcess
 from .protocol import (
     AnalysisRequest,
@@ -108,6 +109,8 @@ class AnalysisOptions:
     """Whether the process sends embeddings of the tracks' faces before the result."""
     expected_frames: int = 0
     """About how many frames the source has, if that is known: the analysis of a long film then starts sooner."""
+    facts: MovieFacts | None = None
+    """What the caller found out when it opened the film, which is then not examined again."""
 
 
 def build_request(
@@ -126,6 +129,7 @@ def build_request(
         options.recognise,
         str(get_cache_folder()),
         options.expected_frames,
+        options.facts,
     )
 
 

@@ -84,7 +84,7 @@ class AnalysisRequest(BaseRequest):
     empty. `span` is a half-open range of frames, or empty for all. With `recognise` the process sends embeddings of the
     tracks' faces before the result, if it has just analysed the whole film; an EmbeddingsDone then follows them.
     `expected_frames` is about how many frames there are, or 0: of a long film the other processes can then be started
-    before it is opened.
+    before it is opened. With `facts` the source is the film that they describe, and must not have changed since.
     """
 
     source: SourceRef
@@ -98,6 +98,7 @@ class AnalysisRequest(BaseRequest):
     recognise: bool = False
     cache: str = ""
     expected_frames: int = 0
+    facts: MovieFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)

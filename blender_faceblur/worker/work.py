@@ -239,7 +239,7 @@ class _Analysis:
         self._provider = choose_providers(list_available(), self._choice, sys.platform)[0]
         read_rate(request.source)
         self._guard = SourceGuard(Path(request.source.path), request.source.files)
-        self.source = open_requested(request.source)
+        self.source = open_requested(request.source, facts=request.facts)
         self._info = self.source.info
         if self._guard.fingerprint != self._info.fingerprint:
             raise FaceBlurError(f"{self._info.file_name} changed while it was opened. Start again.")

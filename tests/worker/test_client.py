@@ -489,6 +489,22 @@ def test_a_process_that_prepared_itself_gets_a_part(
     assert (tmp_path / "prepared.json").read_bytes() == first and (tmp_path / "again.json").read_bytes() == first
 
 
+def test_a_film_that_the_caller_has_opened_is_not_examined_again(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need_models()
+    copy = tmp_path / "film.mp4"
+    copy.write_bytes(film.read_bytes())
+    options = AnalysisOptions("fast", processes=1, span=(0, 9), facts=MovieSource(copy).list_facts())
+    request = build_request(copy, tmp_path / "tracks.json", options)
+    monkeypatch.setattr(MovieSource, "_survey", lambda *_: pytest.fail("It was examined."))
+    work._lead(request, lambda message: None, ensemble.Networks())
+    assert read_document(tmp_path / "tracks.json").source.frame_count == 200
+    copy.write_bytes(film.read_bytes()[:-1] + b"!")
+    with pytest.raises(FaceBlurError, match=r"film\.mp4 has changed since it was opened"):
+        work._lead(request, lambda message: None, ensemble.Networks())
+
+
 def test_a_process_that_prepared_itself_in_vain_ends() -> None:
     with process.PreparedProcesses(2) as prepared:
         processes = list(prepared._idle)
