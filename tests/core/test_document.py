@@ -159,6 +159,10 @@ def change(path: str, value: Any) -> str:
         ("uncovered/0/suppression/detected_frames", -1),
         ("uncovered/0/suppression/text", 1),
         ("uncovered/0/allowed_person", 1),
+        ("tracks/0/sharpness", 1001),
+        ("tracks/0/sharpness", -1),
+        ("tracks/0/sharpness", 0.5),
+        ("tracks/0/sharpness", None),
         ("uncovered/0/never_region", ["x"]),
         ("doubts/0/reason", "found weakly"),
         ("doubts/0/searched_frames", 1.5),
@@ -244,10 +248,12 @@ def test_a_document_of_the_first_version_is_read() -> None:
     del content["uncovered"], content["reviewed"], content["people_notes"]
     for name in ("track", "detected_frames", "searched_frames", "text"):
         del content["doubts"][0][name]
+    del content["tracks"][0]["sharpness"]
     read = from_json(json.dumps(content))
     assert (read.uncovered, read.reviewed, read.review_items[0].track) == ([], [], "")
     assert (read.review_items[0].reason, read.review_items[0].detected_frames) == (ReviewReason.LOW_CONFIDENCE, 6)
     assert (read.tracks[0].kind, read.tracks[0].locked, read.tracks[0].off) == (TrackKind.FACE, False, [])
+    assert read.tracks[0].sharpness is None
 
 
 def test_frames_that_are_off_are_not_covered() -> None:
