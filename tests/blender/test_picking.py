@@ -267,3 +267,14 @@ def test_a_click_beside_the_faces_another_strip_and_a_detection_release_the_chos
     assert get_chosen_layer(strips["disk"], mask) == "Witness", "a renamed face stays chosen"
     mask.layers.remove(mask.layers["Witness"])
     assert get_chosen_layer(strips["disk"], mask) == "", "another face does not take its place"
+
+
+def test_a_project_that_was_opened_has_no_chosen_face(scene: Any, tmp_path: Path) -> None:
+    bpy.ops.faceblur.choose_face(strip="disk", layer="Face 02")
+    strip = scene.sequence_editor.strips["disk"]
+    assert get_chosen_layer(strip, get_mask(strip)) == "Face 02"
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "project.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "project.blend"))
+    scene = bpy.context.workspace.sequencer_scene or bpy.context.scene
+    strip = scene.sequence_editor.strips["disk"]
+    assert get_mask(strip).layers.active.name == "Face 02" and get_chosen_layer(strip, get_mask(strip)) == ""

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 def register() -> None:
     """Register this room's handlers with Blender."""
-    from . import overlay_cache
+    from . import chosen_face, overlay_cache
 
     overlay_cache.register_handlers()
+    chosen_face.register_handlers()
 
 
 def unregister() -> None:
-    from . import overlay_cache
+    from . import chosen_face, overlay_cache
 
+    chosen_face.unregister_handlers()
     overlay_cache.unregister_handlers()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import bpy
+from bpy.app.handlers import persistent
 
 
 @dataclass(slots=True)
@@ -53,3 +54,17 @@ def get_chosen_layer(strip: bpy.types.Strip | None, mask: bpy.types.Mask | None)
 
 def _get_row(mask: bpy.types.Mask) -> tuple[int, int]:
     return int(mask.active_layer_index), len(mask.layers)
+
+
+def register_handlers() -> None:
+    bpy.app.handlers.load_post.append(_forget_project)
+
+
+def unregister_handlers() -> None:
+    bpy.app.handlers.load_post.remove(_forget_project)
+
+
+@persistent
+def _forget_project(*_: object) -> None:
+    """Another project may have a strip, a mask and a face of the same names."""
+    forget_chosen()
