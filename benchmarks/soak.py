@@ -191,6 +191,9 @@ def run_command(arguments: list[str | Path], place: Path, by_stage: bool) -> Run
             message = json.loads(line)
             if by_stage:
                 recorder.stage = message.get("stage", recorder.stage)
+                if recorder.stage == "render" and message.get("done") == message.get("total"):
+                    # The command itself puts the pieces together, with libraries that it has not used before.
+                    recorder.stage = "join"
             elif message["type"] == "finish":
                 recorder.stage = "after the first input"
             if message["type"] == "finish" or not messages or messages[-1][1].get("stage") != message.get("stage"):

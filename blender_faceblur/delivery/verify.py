@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..core.types import FaceBlurError, SourceInfo
 from .container import list_sound_streams, name_codec
@@ -33,17 +35,19 @@ class Expected:
     width: int
     height: int
     pixel_aspect: Fraction = Fraction(1)
-    times: tuple[Fraction, ...] = ()
+    times: Sequence[Fraction] = ()
     """When each picture is shown, in seconds; only the times since the first are compared. Empty if not known."""
     turn: int = 0
     """Degrees clockwise by which players turn the pictures."""
     start: Fraction | None = None
     """The time of the first picture in the source, in seconds; None if it is where the source's stream begins."""
 
-    def list_times(self) -> Sequence[Fraction]:
+    def walk_times(self) -> Iterator[Fraction]:
+        """When each picture is shown, in seconds after the first."""
         if self.frame_rate is not None:
-            return [index / self.frame_rate for index in range(self.frames)]
-        return [time - self.times[0] for time in self.times]
+            yield from (index / self.frame_rate for index in range(self.frames))
+        else:
+            yield from (time - self.times[0] for time in self.times)
 
     @classmethod
     def rendered(cls, info: SourceInfo) -> Expected:
@@ -62,7 +66,7 @@ class Expected:
         """A film whose pictures are stored as in its source, which players turn by `turn` degrees clockwise."""
         lies = turn in (90, 270)
         size = (info.height, info.width) if lies else (info.width, info.height)
-        return cls(frames, None, *size, 1 / info.pixel_aspect if lies else info.pixel_aspect, tuple(times), turn, start)
+        return cls(frames, None, *size, 1 / info.pixel_aspect if lies else info.pixel_aspect, times, turn, start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +149,12 @@ def _strip_adts(data: bytes, stream: Any) -> bytes:
 def _check_pictures(container: Any, expected: Expected) -> str:
     stream = container.streams.video[0]
     time_base = Fraction(stream.time_base)
-    times = sorted(packet.pts for packet in container.demux(stream) if packet.size and not packet.is_corrupt)
+    whole = (packet for packet in container.demux(stream) if packet.size and not packet.is_corrupt)
+    times = np.sort(np.fromiter((packet.pts for packet in whole), np.int64))
     if len(times) != expected.frames:
         return f"{len(times)} pictures instead of {expected.frames}"
-    for index, (time, wanted) in enumerate(zip(times, expected.list_times(), strict=False)):
-        if abs((time - times[0]) * time_base - wanted) > STEP_TOLERANCE_S:
+    for index, (time, wanted) in enumerate(zip(times, expected.walk_times(), strict=False)):
+        if abs(int(time - times[0]) * time_base - wanted) > STEP_TOLERANCE_S:
             return f"picture {index} is not at the expected time"
     size = (stream.codec_context.width, stream.codec_context.height)
     if size != (expected.width, expected.height):
