@@ -105,7 +105,7 @@ def test_a_film_and_a_picture_become_outputs(tmp_path: Path) -> None:
     assert list_names(tmp_path) == ["a film's “name”.blurred.mp4", "a film's “name”.mp4", "ü.blurred.png", "ü.png"]
 
 
-INPUTS, STEP = 121, 10
+INPUTS, STEP = 241, 20
 MOST_KEPT_BYTES = 400
 """Of each input, after its run: the digest of its output's path, the number of its job, and their place in a table.
 That is 110 bytes after some hundred inputs; before, Python's own tables still fill."""
@@ -142,7 +142,8 @@ def test_a_batch_keeps_little_of_each_input(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert totals.statuses == {"done": INPUTS} and totals.bad == []
     # Python's table of all names grows by megabytes at once, now and then.
-    kept = statistics.median(after - before for before, after in itertools.pairwise(used)) / STEP
+    grown = [after - before for before, after in itertools.pairwise(used)]
+    kept = statistics.median(grown[len(grown) // 2 :]) / STEP
     assert 0 < kept < MOST_KEPT_BYTES
 
 
@@ -151,16 +152,19 @@ def test_the_plan_of_a_large_batch_is_small(tmp_path: Path) -> None:
     folder.mkdir()
     for number in range(PLANNED):
         (folder / f"{number:06}.png").touch()
-    gc.collect()
+    plans, used = [], []
     tracemalloc.start()
     try:
-        jobs = plan_jobs([folder], tmp_path / "out", False, save_tracks=tmp_path / "tracks")
-        gc.collect()
-        kept = tracemalloc.get_traced_memory()[0] / PLANNED
+        for _ in range(4):
+            gc.collect()
+            used.append(tracemalloc.get_traced_memory()[0])
+            plans.append(plan_jobs([folder], tmp_path / "out", False, save_tracks=tmp_path / "tracks"))
     finally:
         tracemalloc.stop()
+    jobs = plans[0]
     assert len(jobs) == PLANNED and jobs[-1].output == tmp_path / "out" / f"{PLANNED - 1:06}.blurred.png"
-    assert 0 < kept < MOST_PLANNED_BYTES
+    # The least, since Python's table of all names grows by megabytes at once, now and then.
+    assert 0 < min(after - before for before, after in itertools.pairwise(used)) / PLANNED < MOST_PLANNED_BYTES
 
 
 def test_a_number_sign_in_a_folder_name_is_kept(tmp_path: Path) -> None:

@@ -64,7 +64,8 @@ def test_a_face_is_covered_however_the_film_was_turned(preset: str, quarters: in
     assert len(document.tracks) == 1
 
 
-@pytest.mark.parametrize(("preset", "quarters", "blur_px"), [("balanced", 2, 25), ("balanced", 1, 25), ("fast", 1, 1)])
+@pytest.mark.parametrize(("preset", "quarters", "blur_px"), [("balanced", 1, 25), ("fast", 1, 1)])
 def test_it_would_be_missed_without_looks_at_turned_pictures(preset: str, quarters: int, blur_px: int) -> None:
+    """Upside down, balanced covers it even then, since it is large and no other face is there."""
     document = analyse_turned(preset, quarters, blur_px, seeks_turned=False)
     assert len(list_uncovered(document, quarters)) > 20
