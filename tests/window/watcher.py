@@ -189,7 +189,7 @@ def _describe_addon(scene: bpy.types.Scene) -> dict[str, Any] | None:
         "in background": state.in_background,
         "all": scene.faceblur.must_be_covered,
         "share": state.step.share if state.step is not None else None,
-        "problems": list(state.problems),
+        "problems": [*state.problems, *map(jobs.describe_blackened, state.blackened)],
         "done": state.done,
         "provider": state.provider,
         "preset": scene.faceblur.preset,
