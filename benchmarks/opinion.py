@@ -80,7 +80,7 @@ def collect_examples(clip: Path, labels: LabelledClip) -> list[Example]:
             preset.seeks_enlarged,
         ):
             table.add(0, record)
-    searched = np.array(sorted(table.detected_frames))
+    searched = table.list_detected_frames()
     examples = []
     for trajectory in join_tracklets(table, size, rate, has_several_detectors=True):
         boxes: dict[int, Box] = {

@@ -162,7 +162,7 @@ def link_tracks(
     """
     cuts = drop_rapid_cuts(table.cuts, frame_rate)
     trajectories = join_tracklets(table, frame_size, frame_rate, has_several_detectors)
-    detected_frames = np.array(sorted(table.detected_frames))
+    detected_frames = table.list_detected_frames()
     margin = 0.0
     if cover_uncertain:
         margin = max(LINKING.uncertain_least_margin_px, LINKING.uncertain_margin_share * max(frame_size))

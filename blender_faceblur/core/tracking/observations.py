@@ -25,15 +25,14 @@ class Segment:
 
 
 class ObservationTable:
-    """All observations of all segments in compact columns: about 50 bytes per face and frame."""
+    """All observations of all segments in compact columns: 48 bytes per face and frame."""
 
     def __init__(self, segments: list[Segment]) -> None:
         self.segments = segments
         self.cuts: set[int] = set()
         self.mixing: set[int] = set()
-        self.detected_frames: set[int] = set()
-        """Frames in which all detectors ran."""
         self.joins: list[tuple[int, int]] = []
+        self._detected_frames = array("i")
         self._frames = array("i")
         self._tracklets = array("q")
         self._numbers = array("f")
@@ -54,7 +53,7 @@ class ObservationTable:
             if record.mixed:
                 self.mixing.add(record.source_frame)
             if record.is_detected_frame:
-                self.detected_frames.add(record.source_frame)
+                self._detected_frames.append(record.source_frame)
         for observation in record.observations:
             self._frames.append(record.source_frame)
             self._tracklets.append(self._number(segment, observation.tracklet))
@@ -77,6 +76,10 @@ class ObservationTable:
 
     def _number(self, segment: int, tracklet: int) -> int:
         return tracklet * len(self.segments) + segment
+
+    def list_detected_frames(self) -> NDArray[np.int_]:
+        """The frames in which all detectors ran, sorted."""
+        return np.sort(np.array(self._detected_frames, int))
 
     @property
     def frame_count(self) -> int:
