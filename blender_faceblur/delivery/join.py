@@ -163,7 +163,7 @@ class _PicturePlan:
             raise ValueError("two pictures have the same time")
         ranks = np.empty_like(places)
         ranks[places] = np.arange(len(places))
-        delay = max(int((np.arange(len(ranks)) - ranks).max(initial=0)), 0)
+        delay = int((np.arange(len(ranks)) - ranks).max(initial=0))
         shortest = int(steps.min()) if len(steps) else self._step
         ahead = [int(order[0]) - shortest * (delay - place) for place in range(delay)]
         self._decoding = np.concatenate([np.array(ahead, np.int64), order])[: len(order)]
